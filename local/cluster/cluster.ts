@@ -1,0 +1,153 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { execa } from "execa";
+import { parse } from "yaml";
+import type { LocalEngine } from "../engine";
+import { Failure } from "../failure";
+import type { Toolchain } from "../toolchain/toolchain";
+
+/** kwok's name of the one cluster below an engine's root. */
+const name = "local";
+
+/** What `status` says of the cluster. */
+export type ClusterState = "absent" | "stopped" | "running";
+
+/**
+ * Returns when the engine's Kubernetes API answers, its nodes are registered and its default StorageClass is there: a
+ * real API server, etcd, controller manager and scheduler, with nodes and pods played by kwok. Starts the cluster again
+ * when it was stopped; makes it when there is none. Every listener is on 127.0.0.1.
+ * @param nodes how many nodes a new cluster gets.
+ * @throws Failure with kwokctl's last lines when the control plane does not come up.
+ */
+export async function ensureCluster(engine: LocalEngine, toolchain: Toolchain, nodes = 3): Promise<void> {
+  const state = await clusterState(engine, toolchain);
+  if (state === "absent") await create(engine, toolchain);
+  if (state === "stopped") await kwokctl(engine, toolchain, ["start", "cluster", "--wait", "60s"]);
+  await writeKubeconfig(engine, toolchain);
+  if (state === "absent") {
+    await kubectl(engine, toolchain, ["apply", "-f", join(__dirname, "storage-class.yaml")]);
+    await kwokctl(engine, toolchain, ["scale", "node", "--replicas", String(nodes)]);
+  }
+  // The default namespace's account appears last of what a new cluster needs before the first pod can be made.
+  await waitFor(`the cluster's default ServiceAccount`, async () => {
+    await kubectl(engine, toolchain, ["get", "serviceaccount", "default", "--namespace", "default"]);
+  });
+}
+
+/** Whether the engine's cluster exists and answers. */
+export async function clusterState(engine: LocalEngine, toolchain: Toolchain): Promise<ClusterState> {
+  if (!existsSync(join(engine.kwok, "clusters", name, "kwok.yaml"))) return "absent";
+  const probe = await run(engine, toolchain, toolchain.kwokctl, ["--name", name, "kubectl", "get", "--raw", "/readyz"]);
+  return probe.failed ? "stopped" : "running";
+}
+
+/** Ends the cluster's processes and keeps its data, so that the next start brings back the same cluster. */
+export async function stopCluster(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
+  if ((await clusterState(engine, toolchain)) === "running") await kwokctl(engine, toolchain, ["stop", "cluster"]);
+}
+
+/** Ends the cluster's processes and removes its data. Nothing to do is not an error. */
+export async function destroyCluster(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
+  if ((await clusterState(engine, toolchain)) !== "absent") await kwokctl(engine, toolchain, ["delete", "cluster"]);
+}
+
+async function create(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
+  const stages = join(engine.kwok, "stages.yaml");
+  await writeFile(stages, await allStages(toolchain));
+  await kwokctl(engine, toolchain, [
+    ...["create", "cluster", "--runtime", "binary", "--wait", "60s", "--kubeconfig", engine.kubeconfig],
+    ...["--config", join(__dirname, "kwokctl.yaml"), "--config", stages],
+    ...["--kube-apiserver-binary", toolchain.apiserver],
+    ...["--kube-controller-manager-binary", toolchain.controllerManager],
+    ...["--kube-scheduler-binary", toolchain.scheduler],
+    ...["--kwok-controller-binary", toolchain.kwok],
+    ...["--etcd-binary", toolchain.etcd],
+    // With a loopback bind the API server finds no address to advertise by itself.
+    ...["--extra-args", "kube-apiserver=advertise-address=127.0.0.1"],
+    ...["--extra-args", "kube-apiserver=endpoint-reconciler-type=none"],
+  ]);
+}
+
+/** kwok's stock behaviour of nodes, pods and volumes, and ours for load balancers: giving one Stage replaces all. */
+async function allStages(toolchain: Toolchain): Promise<string> {
+  const stock = [
+    "node/fast/node-initialize.yaml",
+    "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
+    ...(await readdir(join(toolchain.stages, "pod", "fast"))).filter(isStage).map((file) => `pod/fast/${file}`),
+    ...(await readdir(join(toolchain.stages, "volume", "fast"))).filter(isStage).map((file) => `volume/fast/${file}`),
+  ].map((file) => join(toolchain.stages, file));
+  const documents = await Promise.all([...stock, join(__dirname, "stages.yaml")].map((f) => readFile(f, "utf8")));
+  return documents.join("\n---\n");
+}
+
+const isStage = (file: string): boolean => file.endsWith(".yaml") && file !== "kustomization.yaml";
+
+/** Writes the admin kubeconfig, whole in one file, and registers its API server as one of ours. */
+async function writeKubeconfig(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
+  const { stdout } = await kwokctl(engine, toolchain, ["kubectl", "config", "view", "--raw", "--flatten", "--minify"]);
+  const kubeconfig = parse(stdout) as {
+    clusters: [{ cluster: { server: string; "certificate-authority-data": string } }];
+  };
+  const { server, "certificate-authority-data": authority } = kubeconfig.clusters[0].cluster;
+  const caSha256 = createHash("sha256").update(Buffer.from(authority, "base64")).digest("hex");
+  await writeFile(engine.kubeconfig, stdout, { mode: 0o600 });
+  await writeFile(engine.clusters, `${JSON.stringify([{ server, caSha256 }], null, 2)}\n`);
+}
+
+async function kubectl(engine: LocalEngine, toolchain: Toolchain, arguments_: string[]): Promise<{ stdout: string }> {
+  return await checked(engine, toolchain, toolchain.kubectl, ["--kubeconfig", engine.kubeconfig, ...arguments_]);
+}
+
+async function kwokctl(engine: LocalEngine, toolchain: Toolchain, arguments_: string[]): Promise<{ stdout: string }> {
+  return await checked(engine, toolchain, toolchain.kwokctl, ["--name", name, ...arguments_]);
+}
+
+async function checked(
+  engine: LocalEngine,
+  toolchain: Toolchain,
+  file: string,
+  arguments_: string[],
+): Promise<{ stdout: string }> {
+  const result = await run(engine, toolchain, file, arguments_);
+  if (!result.failed) return result;
+  const said = result.stderr.split("\n").slice(-12).join("\n");
+  throw new Failure(
+    `The local cluster did not do \`${arguments_.slice(0, 4).join(" ")}\`:\n${said}\n` +
+      `Its logs are in ${join(engine.kwok, "clusters", name, "logs")}.\n` +
+      "To begin again with an empty cluster: npm run destroy && npm start",
+  );
+}
+
+async function run(
+  engine: LocalEngine,
+  toolchain: Toolchain,
+  file: string,
+  arguments_: string[],
+): Promise<{ stdout: string; stderr: string; failed: boolean }> {
+  const { stdout, stderr, failed } = await execa(file, arguments_, {
+    reject: false,
+    stdin: "ignore",
+    env: {
+      KWOK_WORKDIR: engine.kwok,
+      KUBECONFIG: engine.kubeconfig,
+      PATH: `${dirname(toolchain.kubectl)}:${process.env["PATH"] ?? ""}`,
+    },
+  });
+  return { stdout, stderr, failed };
+}
+
+/** Tries until it works, for one minute. */
+async function waitFor(what: string, attempt: () => Promise<void>): Promise<void> {
+  const end = Date.now() + 60_000;
+  for (;;) {
+    try {
+      await attempt();
+      return;
+    } catch (error) {
+      if (Date.now() > end) throw new Failure(`${what} did not appear within a minute.`, { cause: error });
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  }
+}

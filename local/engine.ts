@@ -1,0 +1,98 @@
+import { homedir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import type { Toolchain } from "./toolchain/toolchain";
+import { versions } from "./toolchain/toolchain";
+
+/** Where one local engine keeps everything it makes. All of it lies below `root`, outside the working tree. */
+export interface LocalEngine {
+  /** Everything below here belongs to this engine and goes with `destroy`. */
+  readonly root: string;
+  /** PULUMI_HOME of this engine: never the user's own. */
+  readonly pulumiHome: string;
+  /** Directory of the file backend: the state of the stack. */
+  readonly state: string;
+  /** File with the passphrase that encrypts the stack's secrets. */
+  readonly passphrase: string;
+  /** The stack config that runs: `stacks/Pulumi.local.yaml` with generated secrets and local chart repositories. */
+  readonly stackConfig: string;
+  /** Admin kubeconfig of the local cluster. */
+  readonly kubeconfig: string;
+  /** JSON list of the API servers this engine started; the stand-in plugins talk to no other. */
+  readonly clusters: string;
+  /** Directory of the simulated cluster (KWOK_WORKDIR). */
+  readonly kwok: string;
+  /** Packaged charts and their index, as the chart repository serves them. */
+  readonly charts: string;
+  /** Port and process id of the chart repository. */
+  readonly chartRepository: string;
+  /** Scratch for Helm's cache and config. */
+  readonly helm: string;
+}
+
+/** Name of the stack that the local engine runs. */
+export const stackName = "local";
+
+/** Lays out an engine below `root`. Creates nothing. */
+export function localEngine(root = defaultRoot()): LocalEngine {
+  return {
+    root,
+    pulumiHome: join(root, "pulumi"),
+    state: join(root, "state"),
+    passphrase: join(root, "passphrase"),
+    stackConfig: join(root, `Pulumi.${stackName}.yaml`),
+    kubeconfig: join(root, "kubeconfig"),
+    clusters: join(root, "clusters.json"),
+    kwok: join(root, "kwok"),
+    charts: join(root, "charts"),
+    chartRepository: join(root, "chart-repository.json"),
+    helm: join(root, "helm"),
+  };
+}
+
+/** `$GITLAB_WORKSPACES_HOME`, or `gitlab-workspaces` in the user's state directory. */
+function defaultRoot(): string {
+  return (
+    process.env["GITLAB_WORKSPACES_HOME"] ??
+    join(process.env["XDG_STATE_HOME"] ?? join(homedir(), ".local", "state"), "gitlab-workspaces")
+  );
+}
+
+/** Where `npx pulumi` of npm's `pulumi` package looks for the CLI of its own version below PULUMI_HOME. */
+export function pulumiDirectory(engine: LocalEngine): string {
+  return join(engine.pulumiHome, "versions", versions.pulumi, "bin");
+}
+
+/** The settings that make ordinary `pulumi`, `kubectl` and `helm` commands work on this engine, and on nothing else. */
+export function settings(engine: LocalEngine, toolchain: Toolchain): Record<string, string> {
+  return {
+    PULUMI_HOME: engine.pulumiHome,
+    PULUMI_BACKEND_URL: `file://${engine.state}`,
+    PULUMI_CONFIG_PASSPHRASE_FILE: engine.passphrase,
+    PULUMI_STACK: stackName,
+    PULUMI_OPTION_CONFIG_FILE: engine.stackConfig,
+    PULUMI_SKIP_UPDATE_CHECK: "true",
+    PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true",
+    PULUMI_OPTION_SKIP_PLUGIN_PRE_INSTALL: "true",
+    PULUMI_DISABLE_REGISTRY_RESOLVE: "true",
+    KUBECONFIG: engine.kubeconfig,
+    HELM_CACHE_HOME: join(engine.helm, "cache"),
+    HELM_CONFIG_HOME: join(engine.helm, "config"),
+    HELM_DATA_HOME: join(engine.helm, "data"),
+    PATH: [
+      ...new Set([pulumiDirectory(engine), dirname(toolchain.kubectl), dirname(toolchain.helm)]),
+      process.env["PATH"] ?? "",
+    ].join(delimiter),
+  };
+}
+
+/** Variables of the user's own clouds and stacks, which nothing run on the local engine may see. */
+const foreign =
+  /^(AWS_|AZURE_|ARM_|GOOGLE_|GCLOUD_|GCP_|CLOUDSDK_|CIVO_|CLOUDFLARE_|GITLAB_TOKEN|PULUMI_|KUBECONFIG$|KUBE_|HELM_)/;
+
+/** A whole process environment for a command on this engine: the user's, without other clouds' or stacks' variables. */
+export function environment(engine: LocalEngine, toolchain: Toolchain): Record<string, string> {
+  const inherited = Object.entries(process.env).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined && !foreign.test(entry[0]),
+  );
+  return { ...Object.fromEntries(inherited), ...settings(engine, toolchain) };
+}

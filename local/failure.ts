@@ -1,0 +1,5 @@
+/**
+ * A fault the person at the keyboard can mend: printed as its message alone, with exit code 1.
+ * The message names what is wrong and the command that mends it, never a secret.
+ */
+export class Failure extends Error {}

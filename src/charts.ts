@@ -1,7 +1,5 @@
 /** A Helm chart as the program installs it unless stack config says otherwise. */
 export interface Chart {
-  /** Name of the chart inside its repository. */
-  readonly name: string;
   /** URL of the Helm repository that holds it. */
   readonly repository: string;
   /** Exact version: a preview today and one next month install the same chart. */
@@ -9,27 +7,25 @@ export interface Chart {
 }
 
 /**
- * Every chart the program can install. The key is the name under `charts` in stack config, where repository,
+ * Every chart the program can install. The key is the name of the chart in its repository, and under `charts` in stack config, where repository,
  * version and values can be overridden.
  */
 export const charts = {
   /** Last release before upstream was archived in March 2026: https://github.com/kubernetes/ingress-nginx */
   "ingress-nginx": {
-    name: "ingress-nginx",
     repository: "https://kubernetes.github.io/ingress-nginx",
     version: "4.15.1",
   },
   /** https://github.com/traefik/traefik-helm-chart */
-  traefik: { name: "traefik", repository: "https://traefik.github.io/charts", version: "37.3.0" },
+  traefik: { repository: "https://traefik.github.io/charts", version: "37.3.0" },
   /** https://docs.gitlab.com/user/workspace/set_up_gitlab_agent_and_proxies/ installs this version. */
   "gitlab-workspaces-proxy": {
-    name: "gitlab-workspaces-proxy",
     repository:
       "https://gitlab.com/api/v4/projects/gitlab-org%2fworkspaces%2fgitlab-workspaces-proxy/packages/helm/devel",
     version: "0.1.25",
   },
   /** https://docs.gitlab.com/user/clusters/agent/install/ */
-  "gitlab-agent": { name: "gitlab-agent", repository: "https://charts.gitlab.io", version: "2.26.0" },
+  "gitlab-agent": { repository: "https://charts.gitlab.io", version: "2.26.0" },
 } as const satisfies Record<string, Chart>;
 
 /** Name of a chart in stack config. */

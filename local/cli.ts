@@ -1,0 +1,221 @@
+import { existsSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Command } from "commander";
+import { execa } from "execa";
+import { chartRepositoryUrl, forgetChartRepository, stopChartRepository } from "./chart-repository";
+import { clusterState, destroyCluster, stopCluster } from "./cluster/cluster";
+import { environment, type LocalEngine, localEngine, pulumiDirectory, settings, stackName } from "./engine";
+import { Failure } from "./failure";
+import { withLock } from "./lock";
+import { progressTo } from "./progress";
+import { prepare } from "./prepare";
+import { project, pulumi, stackExists } from "./stack";
+import { ensureToolchain, missingParts, type Toolchain, toolchainCache } from "./toolchain/toolchain";
+
+const progress = progressTo();
+
+/** `npm start`: everything, up to a deployed platform. Again: whatever is missing, which usually is nothing. */
+async function start(engine: LocalEngine): Promise<void> {
+  await announce(engine);
+  await mkdir(engine.root, { recursive: true, mode: 0o700 });
+  await withLock(engine.root, progress, async () => {
+    const toolchain = await prepare(engine, progress);
+    await progress.step(`pulumi up of the stack "${stackName}"`, () =>
+      stream(engine, toolchain, ["up", "--yes", "--skip-preview"]),
+    );
+    progress.say(`
+Deployed. What to try next:
+  npm run status                          what runs, and where
+  eval "$(npm run -s env)"                then the ordinary commands, on this engine alone:
+    npx pulumi preview                      nothing to change
+    npx pulumi stack output dnsRecords      what to create at a DNS host
+    kubectl get pods,ingress --all-namespaces
+  edit stacks/Pulumi.${stackName}.yaml && npm start
+  npm run stop | npm run destroy          end it and keep it | leave nothing of it`);
+  });
+}
+
+/** Says what is about to be made and what it costs, before the first download, build or process. */
+async function announce(engine: LocalEngine): Promise<void> {
+  const missing = await missingParts();
+  const lines = [
+    "GitLab Workspaces on this machine, without any account: the real Pulumi engine, a real Kubernetes API and real Helm.",
+    "Simulated or stood in for, and no proof of the official ones: nodes and pods (kwok), the provider plugins, the charts,",
+    "the language host, GitLab itself.",
+    `  stack     stacks/Pulumi.${stackName}.yaml`,
+    `  folder    ${engine.root} (state, secrets, cluster; \`npm run destroy\` removes it)`,
+    `  tools     ${toolchainCache()}` +
+      (missing.length === 0
+        ? " (built)"
+        : `\n            to build once with Go, about 20 min on 2 cores: ${missing.join(", ")}`),
+    "  listens   on 127.0.0.1 only",
+  ];
+  progress.say(lines.join("\n"));
+}
+
+/** Runs the CLI with its output going straight through, and ends as it ends. */
+async function stream(engine: LocalEngine, toolchain: Toolchain, arguments_: readonly string[]): Promise<void> {
+  const { failed, exitCode } = await execa(
+    join(pulumiDirectory(engine), "pulumi"),
+    [...arguments_, "--non-interactive", "--color", process.stdout.isTTY ? "auto" : "never"],
+    { cwd: project, env: environment(engine, toolchain), extendEnv: false, stdio: "inherit", reject: false },
+  );
+  if (!failed) return;
+  throw new Failure(
+    `\`pulumi ${arguments_[0] ?? ""}\` ended with exit code ${exitCode}; what it printed above says why.\n` +
+      "What was made so far is kept, and going on from there is: npm start",
+  );
+}
+
+/** `npm run status`: what runs and where, without changing anything. */
+async function status(engine: LocalEngine): Promise<void> {
+  if (!existsSync(engine.root)) {
+    console.log("Nothing is deployed on this machine. To begin: npm start");
+    return;
+  }
+  const missing = await missingParts();
+  if (missing.length > 0) {
+    console.log(`Tools still to build: ${missing.join(", ")}. To go on: npm start`);
+    return;
+  }
+  const toolchain = await ensureToolchain(progress);
+  const cluster = await clusterState(engine, toolchain);
+  console.log(`folder            ${engine.root}`);
+  console.log(`cluster           ${cluster}`);
+  console.log(`chart repository  ${(await chartRepositoryUrl(engine)) ?? "stopped"}`);
+  if (!(await stackExists(engine, toolchain))) {
+    console.log("stack             not there yet: npm start");
+    return;
+  }
+  const { stdout } = await pulumi(engine, toolchain, ["stack", "output", "--json"]);
+  const outputs = JSON.parse(stdout) as { workspacesUrl?: string; ingressAddress?: string };
+  console.log(`workspaces URL    ${outputs.workspacesUrl ?? "not deployed yet: npm start"}`);
+  console.log(`ingress address   ${outputs.ingressAddress ?? "none"}`);
+  if (cluster === "running") {
+    const kubectl = await execa(toolchain.kubectl, ["get", "pods", "--all-namespaces"], {
+      env: environment(engine, toolchain),
+      extendEnv: false,
+      reject: false,
+    });
+    console.log(`\n${kubectl.stdout || kubectl.stderr}`);
+  } else {
+    console.log("\nTo bring it back: npm start");
+  }
+}
+
+/** `npm run stop`: ends every process and keeps everything on disk. */
+async function stop(engine: LocalEngine): Promise<void> {
+  if (!existsSync(engine.root)) {
+    progress.say("Nothing is deployed on this machine.");
+    return;
+  }
+  await withLock(engine.root, progress, async () => {
+    const toolchain = await ensureToolchain(progress);
+    await stopChartRepository(engine);
+    await stopCluster(engine, toolchain);
+  });
+  progress.say(`Stopped. State and cluster data stay in ${engine.root}. To bring it back: npm start`);
+}
+
+/** `npm run destroy`: `pulumi destroy`, then the cluster, then the folder. */
+async function destroy(engine: LocalEngine, options: { readonly tools?: boolean }): Promise<void> {
+  if (existsSync(engine.root)) {
+    await withLock(engine.root, progress, async () => {
+      const toolchain = await ensureToolchain(progress);
+      if (await stackExists(engine, toolchain)) {
+        await prepare(engine, progress);
+        await progress.step(`pulumi destroy of the stack "${stackName}"`, () =>
+          stream(engine, toolchain, ["destroy", "--yes", "--skip-preview"]),
+        );
+      }
+      await stopChartRepository(engine);
+      await forgetChartRepository(engine);
+      await destroyCluster(engine, toolchain);
+      await rm(engine.root, { recursive: true, force: true });
+    });
+    progress.say(`Destroyed; ${engine.root} is gone.`);
+  } else {
+    progress.say("Nothing is deployed on this machine.");
+  }
+  if (options.tools) {
+    await rm(toolchainCache(), { recursive: true, force: true });
+    progress.say(`The tools in ${toolchainCache()} are gone too.`);
+  } else if ((await missingParts()).length === 0) {
+    progress.say(`The built tools stay in ${toolchainCache()}. To remove them: npm run destroy -- --tools`);
+  }
+}
+
+/** `npm run -s env`: exports for a shell, so that ordinary commands work on this engine. */
+async function env(engine: LocalEngine): Promise<void> {
+  if (!existsSync(engine.stackConfig)) throw new Failure("Nothing is deployed on this machine. To begin: npm start");
+  const toolchain = await ensureToolchain(progress);
+  const quoted = (value: string): string => `'${value.replaceAll("'", `'\\''`)}'`;
+  for (const [key, value] of Object.entries(settings(engine, toolchain))) {
+    console.log(`export ${key}=${quoted(value)}`);
+  }
+}
+
+function requirePlatform(): void {
+  if (process.platform === "linux" && (process.arch === "x64" || process.arch === "arm64")) return;
+  throw new Failure(
+    `The local engine runs on Linux x86-64 and arm64; this is ${process.platform} ${process.arch}.\n` +
+      "Run it in a Linux virtual machine or container (on Windows: WSL2). The program itself runs wherever Pulumi does:\n" +
+      "  npx pulumi stack init dev && npx pulumi up",
+  );
+}
+
+const cli = new Command("local")
+  .description("Runs the whole program on this machine: real engine, real Kubernetes API, no account.")
+  .hook("preAction", requirePlatform);
+cli
+  .command("start")
+  .description("make or repair everything, then pulumi up")
+  .action(() => start(localEngine()));
+cli
+  .command("status")
+  .description("what runs, and where")
+  .action(() => status(localEngine()));
+cli
+  .command("stop")
+  .description("end every process, keep all data")
+  .action(() => stop(localEngine()));
+cli
+  .command("destroy")
+  .description("pulumi destroy, then remove the cluster and the folder")
+  .option("--tools", "remove the built tools as well")
+  .action((options: { tools?: boolean }) => destroy(localEngine(), options));
+cli
+  .command("tools")
+  .description("build the tools, and nothing else")
+  .action(async () => void (await ensureToolchain(progress)));
+cli
+  .command("env")
+  .description("print exports for pulumi, kubectl and helm")
+  .action(() => env(localEngine()));
+
+let interrupted = false;
+const interruption = "\nInterrupted. What is whole is kept; the rest is made by: npm start";
+
+// A terminal sends Ctrl-C to the children as well. They end in good order, pulumi above all, and only then do we.
+process.on("SIGINT", () => {
+  if (interrupted || !progress.busy()) {
+    progress.say(interruption);
+    process.exit(130);
+  }
+  interrupted = true;
+});
+
+cli
+  .parseAsync()
+  .catch((error: unknown) => {
+    process.exitCode = 1;
+    if (interrupted) return;
+    const text = error instanceof Failure ? error.message : String((error as Error).stack ?? error);
+    progress.say(`\nerror: ${text}`);
+  })
+  .finally(() => {
+    if (!interrupted) return;
+    progress.say(interruption);
+    process.exitCode = 130;
+  });

@@ -1,0 +1,115 @@
+import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { build } from "esbuild";
+
+/** The packages whose official plugin is stood in for; each is a file here that exports `standIn(settings)`. */
+const PACKAGES = ["kubernetes", "random", "tls"] as const;
+
+/** Where the stand-ins find what they need, and where they are put. All paths are absolute. */
+export interface InstallOptions {
+  /** The local engine's own PULUMI_HOME, never the user's. */
+  readonly pulumiHome: string;
+  /** The helm binary. */
+  readonly helm: string;
+  /** The JSON file that names every API server the local engine started: `[{"server": url, "caSha256": hex}]`. */
+  readonly clusters: string;
+}
+
+/**
+ * Puts the stand-in provider plugins and the stand-in language host where the engine looks for them under
+ * `pulumiHome`. May be called at any time and by several processes at once: a file is replaced as a whole, and only
+ * when its content changes. What else stands in those directories is left alone, the `pulumi` binary above all.
+ *
+ * A plugin's directory must carry exactly the version its SDK asks for, so it is read from the installed SDK.
+ *
+ * @throws when an SDK is not installed, or a stand-in does not bundle.
+ */
+export async function installPlugins(options: InstallOptions): Promise<void> {
+  await Promise.all([...PACKAGES.map((name) => installProvider(name, options)), installLanguageHost(options)]);
+}
+
+async function installProvider(name: (typeof PACKAGES)[number], options: InstallOptions): Promise<void> {
+  const version = await sdkVersion(`@pulumi/${name}`);
+  const directory = path.join(options.pulumiHome, "plugins", `resource-${name}-v${version}`);
+  const bundle = path.join(directory, "index.js");
+  const code = await bundled(
+    [
+      `import { standIn } from "./${name}";`,
+      `import { main } from "./provider";`,
+      `void main(${JSON.stringify({ name, version })}, standIn);`,
+    ].join("\n"),
+  );
+  await mkdir(directory, { recursive: true });
+  await place(bundle, code);
+  await place(
+    path.join(directory, "settings.json"),
+    `${JSON.stringify({ helm: options.helm, clusters: options.clusters }, undefined, 2)}\n`,
+  );
+  // Last, because the engine takes the executable's presence for the plugin's.
+  await place(path.join(directory, `pulumi-resource-${name}`), launcher(bundle), 0o755);
+}
+
+async function installLanguageHost(options: InstallOptions): Promise<void> {
+  const version = await sdkVersion("pulumi");
+  const directory = path.join(options.pulumiHome, "versions", version, "bin");
+  const bundle = path.join(directory, "pulumi-language-nodejs.js");
+  const code = await bundled(`import { main } from "./language-nodejs";\nvoid main(${JSON.stringify(version)});`);
+  await mkdir(directory, { recursive: true });
+  await place(bundle, code);
+  await place(path.join(directory, "pulumi-language-nodejs"), launcher(bundle), 0o755);
+  // Dynamic providers: the script comes with the SDK but is looked for beside the language host.
+  const dynamic = "pulumi-resource-pulumi-nodejs";
+  const script = path.join(path.dirname(require.resolve("@pulumi/pulumi/package.json")), dynamic);
+  await place(path.join(directory, dynamic), await readFile(script, "utf8"), 0o755);
+}
+
+/** The version that the engine will look for: the SDK's own, or that of the plugin it names. */
+async function sdkVersion(packageName: string): Promise<string> {
+  const manifest = createRequire(__filename).resolve(`${packageName}/package.json`);
+  const { version, pulumi } = JSON.parse(await readFile(manifest, "utf8")) as {
+    version: string;
+    pulumi?: { version?: string };
+  };
+  return pulumi?.version ?? version;
+}
+
+/** One CommonJS file that needs nothing beside it, so that a plugin starts fast and from anywhere. */
+async function bundled(entry: string): Promise<string> {
+  const { outputFiles } = await build({
+    stdin: { contents: entry, resolveDir: __dirname, loader: "ts" },
+    bundle: true,
+    write: false,
+    platform: "node",
+    format: "cjs",
+    target: `node${process.versions.node}`,
+    minify: false,
+    logLevel: "silent",
+  });
+  const [file] = outputFiles;
+  if (!file) throw new Error("esbuild gave no output for a stand-in plugin");
+  return file.text;
+}
+
+function launcher(bundle: string): string {
+  const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
+  return `#!/bin/sh\nexec ${quoted(process.execPath)} ${quoted(bundle)} "$@"\n`;
+}
+
+/** Writes a file as a whole or not at all; a file that is right already is not touched. */
+async function place(file: string, content: string, mode = 0o644): Promise<void> {
+  const present = await readFile(file, "utf8").catch(() => undefined);
+  if (present === content) {
+    await chmod(file, mode);
+    return;
+  }
+  const temporary = `${file}.${process.pid}.tmp`;
+  try {
+    await writeFile(temporary, content, { mode });
+    await chmod(temporary, mode);
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}

@@ -1,0 +1,36 @@
+import { existsSync } from "node:fs";
+import { copyFile, link, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { ensureChartRepository } from "./chart-repository";
+import { ensureCluster } from "./cluster/cluster";
+import { type LocalEngine, pulumiDirectory } from "./engine";
+import { installPlugins } from "./plugins/install";
+import type { Progress } from "./progress";
+import { ensureStack } from "./stack";
+import { ensureToolchain, type Toolchain } from "./toolchain/toolchain";
+
+/**
+ * Makes whatever is missing of what `pulumi` commands need: tools, cluster, chart repository, plugins, stack and its
+ * config. May be called at any time; what is there is kept.
+ * @throws Failure with what is missing and how to get it.
+ */
+export async function prepare(engine: LocalEngine, progress: Progress): Promise<Toolchain> {
+  const toolchain = await ensureToolchain(progress);
+  await mkdir(engine.root, { recursive: true, mode: 0o700 });
+  await mkdir(engine.kwok, { recursive: true });
+  await progress.step("Kubernetes control plane", () => ensureCluster(engine, toolchain));
+  await progress.step("charts, plugins and stack config", async () => {
+    await ensurePulumi(engine, toolchain);
+    await installPlugins({ pulumiHome: engine.pulumiHome, helm: toolchain.helm, clusters: engine.clusters });
+    await ensureStack(engine, toolchain, await ensureChartRepository(engine, toolchain));
+  });
+  return toolchain;
+}
+
+/** Puts the CLI where npm's `pulumi` looks for it. A hard link, because the CLI looks for its plugins beside itself. */
+async function ensurePulumi(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
+  const binary = join(pulumiDirectory(engine), "pulumi");
+  if (existsSync(binary)) return;
+  await mkdir(pulumiDirectory(engine), { recursive: true });
+  await link(toolchain.pulumi, binary).catch(() => copyFile(toolchain.pulumi, binary));
+}

@@ -1,0 +1,119 @@
+import { createHash, randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { execa } from "execa";
+import { parse, stringify } from "yaml";
+import { charts } from "../src/charts";
+import { environment, type LocalEngine, pulumiDirectory, stackName } from "./engine";
+import { Failure } from "./failure";
+import type { Toolchain } from "./toolchain/toolchain";
+
+/** The project: where Pulumi.yaml is. */
+export const project = join(__dirname, "..");
+
+/** Stack config file, as Pulumi writes it. */
+interface StackConfig {
+  encryptionsalt?: string;
+  config: Record<string, unknown>;
+}
+
+const namespace = "gitlab-workspaces";
+
+/**
+ * Makes the stack and its config ready for `pulumi up`: `stacks/Pulumi.local.yaml`, with every chart's repository on
+ * loopback and the secrets that a person would have from GitLab and from whoever runs the cluster. The stand-ins for
+ * those are random; they encrypt to the stack's own key, like anybody's. What is right already is left alone, so that
+ * nothing changes from one start to the next.
+ * @param chartRepository URL of the local chart repository.
+ */
+export async function ensureStack(engine: LocalEngine, toolchain: Toolchain, chartRepository: string): Promise<void> {
+  await mkdir(engine.state, { recursive: true });
+  if (!existsSync(engine.passphrase)) {
+    await writeFile(engine.passphrase, randomBytes(24).toString("base64url"), { mode: 0o600 });
+  }
+
+  const wanted = parse(await readFile(join(project, "stacks", "Pulumi.local.yaml"), "utf8")) as StackConfig;
+  const present = existsSync(engine.stackConfig)
+    ? (parse(await readFile(engine.stackConfig, "utf8")) as StackConfig)
+    : undefined;
+  const secrets = Object.entries(present?.config ?? {}).filter(([, value]) => isSecure(value));
+  const merged = {
+    ...(present?.encryptionsalt === undefined ? {} : { encryptionsalt: present.encryptionsalt }),
+    config: {
+      ...wanted.config,
+      [`${namespace}:charts`]: localCharts(wanted.config[`${namespace}:charts`], chartRepository),
+      ...Object.fromEntries(secrets),
+    },
+  };
+  await writeFile(engine.stackConfig, stringify(merged));
+
+  if (!(await stackExists(engine, toolchain))) {
+    await pulumi(engine, toolchain, ["stack", "init", stackName]);
+  }
+  await ensureSecrets(engine, toolchain, merged.config);
+}
+
+/** Whether the stack is in the state directory. */
+export async function stackExists(engine: LocalEngine, toolchain: Toolchain): Promise<boolean> {
+  if (!existsSync(engine.state)) return false;
+  const { stdout } = await pulumi(engine, toolchain, ["stack", "ls", "--json"]);
+  return (JSON.parse(stdout) as { name: string }[]).some(({ name }) => name === stackName);
+}
+
+/** Repository on loopback for every chart, under whatever the stack config says itself. */
+function localCharts(configured: unknown, repository: string): Record<string, unknown> {
+  const own = (configured ?? {}) as Record<string, object>;
+  return Object.fromEntries(Object.keys(charts).map((name) => [name, { repository, ...own[name] }]));
+}
+
+/** Sets the secrets that are missing, and the kubeconfig whenever the cluster has a new one. Values go by standard input. */
+async function ensureSecrets(
+  engine: LocalEngine,
+  toolchain: Toolchain,
+  config: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const agents = (config[`${namespace}:agents`] ?? []) as { name: string }[];
+  for (const key of ["oauthClientSecret", ...agents.map(({ name }) => `agentToken-${name}`)]) {
+    if (config[`${namespace}:${key}`] !== undefined) continue;
+    await setSecret(engine, toolchain, key, `stand-in-${randomBytes(24).toString("base64url")}`);
+  }
+  const kubeconfig = await readFile(engine.kubeconfig, "utf8");
+  const fingerprint = createHash("sha256").update(kubeconfig).digest("hex");
+  const remembered = join(engine.root, "kubeconfig.sha256");
+  const known = existsSync(remembered) ? await readFile(remembered, "utf8") : undefined;
+  if (known === fingerprint && config[`${namespace}:kubeconfig`] !== undefined) return;
+  await setSecret(engine, toolchain, "kubeconfig", kubeconfig);
+  await writeFile(remembered, fingerprint);
+}
+
+async function setSecret(engine: LocalEngine, toolchain: Toolchain, key: string, value: string): Promise<void> {
+  await pulumi(engine, toolchain, ["config", "set", "--secret", `${namespace}:${key}`], value);
+}
+
+function isSecure(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "secure" in value;
+}
+
+/**
+ * Runs the CLI on the engine's stack and returns what it printed.
+ * @param input standard input.
+ * @throws Failure with what it printed when it fails.
+ */
+export async function pulumi(
+  engine: LocalEngine,
+  toolchain: Toolchain,
+  arguments_: readonly string[],
+  input = "",
+): Promise<{ stdout: string }> {
+  const command = join(pulumiDirectory(engine), "pulumi");
+  const result = await execa(command, [...arguments_, "--non-interactive", "--color", "never"], {
+    cwd: project,
+    env: environment(engine, toolchain),
+    extendEnv: false,
+    input,
+    reject: false,
+  });
+  if (!result.failed) return { stdout: result.stdout };
+  throw new Failure(`\`pulumi ${arguments_.slice(0, 2).join(" ")}\` failed:\n${result.stderr || result.stdout}`);
+}

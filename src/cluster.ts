@@ -1,0 +1,33 @@
+import type * as k8s from "@pulumi/kubernetes";
+import type { ClusterConfig, Secret } from "./config/schema";
+
+/** What the platform may know about a cluster. Every cloud yields exactly this; nothing cloud-specific passes this line. */
+export interface Cluster {
+  /**
+   * Provider for everything on the cluster. It depends on all that must outlive workloads, and once it is ready exactly
+   * one StorageClass is the default: GitLab cannot choose another for workspaces.
+   */
+  readonly provider: k8s.Provider;
+  /** Kubeconfig with one context. Secret from birth. */
+  readonly kubeconfig: Secret;
+  /** What a Service of type LoadBalancer needs here. */
+  readonly loadBalancer: LoadBalancer;
+}
+
+/** What a Service of type LoadBalancer needs on a cluster. */
+export interface LoadBalancer {
+  /** Annotations for the Service. */
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/**
+ * Makes or adopts the cluster that stack config describes. Only that cloud's code is loaded.
+ * @throws pulumi.RunError when the cluster cannot carry workspaces; nothing has been created then.
+ */
+export async function createCluster(config: ClusterConfig): Promise<Cluster> {
+  switch (config.cloud) {
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- one member until the second cloud
+    case "self-managed":
+      return await (await import("./clusters/self-managed")).createSelfManagedCluster(config);
+  }
+}

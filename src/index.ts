@@ -1,0 +1,4 @@
+import { loadConfig } from "./config/load";
+import { deploy } from "./deploy";
+
+export = () => deploy(loadConfig());

@@ -1,0 +1,71 @@
+import { createHash } from "node:crypto";
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import type { AgentConfig, ChartConfig } from "../config/schema";
+import { chartRelease } from "./chart-release";
+import { spread } from "./ingress";
+import type { Names } from "./names";
+import { createNamespace } from "./namespace";
+
+/** Arguments of {@link GitLabAgent}. */
+export interface GitLabAgentArgs {
+  readonly agent: AgentConfig;
+  /** Address of the agent server, with scheme. */
+  readonly kasAddress: string;
+  readonly chart: ChartConfig;
+  readonly names: Names;
+}
+
+const replicas = 2;
+
+/**
+ * One GitLab agent for Kubernetes in its own namespace. Its token stands in a Secret that the chart is given by name
+ * (https://docs.gitlab.com/user/clusters/agent/install/).
+ */
+export class GitLabAgent extends pulumi.ComponentResource {
+  constructor(name: string, args: GitLabAgentArgs, opts: pulumi.ComponentResourceOptions) {
+    super("gitlab-workspaces:platform:GitLabAgent", name, {}, opts);
+    const { agent, names } = args;
+    const releaseName = names.agentRelease(agent.name);
+    const namespace = createNamespace(`${name}-namespace`, agent.namespace ?? names.agentNamespace(agent.name), { parent: this }).metadata.name;
+    const secretName = `${releaseName}-token`;
+    const secret = new k8s.core.v1.Secret(
+      `${name}-token`,
+      { metadata: { name: secretName, namespace }, type: "Opaque", stringData: { token: agent.token } },
+      { parent: this },
+    );
+    const podLabels = { "app.kubernetes.io/name": "gitlab-agent", "app.kubernetes.io/instance": releaseName };
+    chartRelease(
+      name,
+      {
+        chart: "gitlab-agent",
+        config: args.chart,
+        release: releaseName,
+        namespace,
+        // Values: https://gitlab.com/gitlab-org/charts/gitlab-agent/-/blob/main/values.yaml
+        values: {
+          replicas,
+          config: { kasAddress: args.kasAddress, secretName },
+          podAnnotations: { "checksum/token": digest(agent.token) },
+          resources: { requests: { cpu: "100m", memory: "128Mi" }, limits: { memory: "1Gi" } },
+          affinity: spread(podLabels),
+          ...(agent.serviceAccount === undefined
+            ? {}
+            : { serviceAccount: { create: false, name: agent.serviceAccount }, rbac: { create: false } }),
+        },
+      },
+      { parent: this, dependsOn: [secret] },
+    );
+    new k8s.policy.v1.PodDisruptionBudget(
+      `${name}-disruption-budget`,
+      { metadata: { name: releaseName, namespace }, spec: { minAvailable: 1, selector: { matchLabels: podLabels } } },
+      { parent: this },
+    );
+    this.registerOutputs({});
+  }
+}
+
+/** Changes with the token, so that the pods that read it are replaced. A token is too long to be guessed from it. */
+function digest(token: pulumi.Output<string>): pulumi.Output<string> {
+  return pulumi.unsecret(token.apply((known) => createHash("sha256").update(known).digest("hex")));
+}

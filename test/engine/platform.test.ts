@@ -1,0 +1,257 @@
+import assert from "node:assert/strict";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { parse, stringify } from "yaml";
+import { packageCharts } from "../../local/charts/repository";
+import { brokenReferences } from "../support/live-references";
+import { startEngine, type Step, type TestEngine } from "../support/engine";
+
+interface Live {
+  readonly metadata: { readonly name: string; readonly namespace?: string; readonly uid: string };
+  readonly type?: string;
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+const proxy = "gitlab-workspaces";
+const domain = "workspaces.example.test";
+
+/** `op name`, the way a person would tell what an `up` did. */
+const told = (steps: readonly Step[]): string[] => steps.map(({ op, name }) => `${op} ${name}`).sort();
+
+/** Canaries in every secret that stack config can hold, so that a leak names its source. */
+const canaries = {
+  oauthClientSecret: "canary-oauth-1d7f3b",
+  "agentToken-local": "canary-agent-9c2e4a",
+  signingKey: "canary-signing-key-55aa66bb77cc",
+} as const;
+
+describe("The platform on a real engine and a real Kubernetes API", () => {
+  let engine: TestEngine;
+
+  before(async function () {
+    // Building the tools, where they are not built yet, takes most of an hour on a slow machine.
+    this.timeout(3_600_000);
+    engine = await startEngine();
+    for (const [key, input] of Object.entries(canaries)) await setSecret(key, input);
+    assert.deepEqual(new Set((await engine.up()).map(({ op }) => op)), new Set(["create"]));
+  });
+
+  after(async () => {
+    await engine.stop();
+  });
+
+  async function setSecret(key: string, input: string): Promise<void> {
+    const ended = await engine.pulumi(["config", "set", "--secret", `gitlab-workspaces:${key}`], { input });
+    assert.equal(ended.exitCode, 0, ended.all);
+  }
+
+  async function editConfig(edit: (config: Record<string, unknown>) => void): Promise<void> {
+    const file = engine.engine.stackConfig;
+    const stack = parse(await readFile(file, "utf8")) as { config: Record<string, unknown> };
+    edit(stack.config);
+    await writeFile(file, stringify(stack));
+  }
+
+  it("puts the three Secrets there, with the type and the keys that the proxy reads", async () => {
+    const secrets = await engine.get<Live[]>("secrets", "--namespace", proxy);
+    const found = secrets
+      .filter(({ metadata }) => !metadata.name.startsWith("sh.helm."))
+      .map(({ metadata, type, data }) => [metadata.name, type, Object.keys(data ?? {}).sort()]);
+    assert.deepEqual(found, [
+      ["gitlab-workspace-proxy-tls", "kubernetes.io/tls", ["tls.crt", "tls.key"]],
+      ["gitlab-workspace-proxy-wildcard-tls", "kubernetes.io/tls", ["tls.crt", "tls.key"]],
+      [
+        "gitlab-workspaces-proxy-config",
+        "Opaque",
+        ["auth.client_id", "auth.client_secret", "auth.host", "auth.redirect_uri", "auth.signing_key", "ssh.host_key"],
+      ],
+    ]);
+  });
+
+  it("serves the domain and its wildcard, each with a certificate that covers it", async () => {
+    const { spec } = await engine.get<{ spec: { rules: { host: string }[]; tls: { hosts: string[] }[] } }>(
+      ...["ingress", "gitlab-workspaces-proxy", "--namespace", proxy],
+    );
+    assert.deepEqual(
+      spec.rules.map(({ host }) => host),
+      [domain, `*.${domain}`],
+    );
+    assert.deepEqual(
+      spec.tls.map(({ hosts }) => hosts),
+      [[domain], [`*.${domain}`]],
+    );
+  });
+
+  it("gives out the load balancer's address and the records for it", async () => {
+    const service = await engine.get<{ status: { loadBalancer: { ingress: { ip: string }[] } } }>(
+      ...["service", "ingress-nginx-controller", "--namespace", "gitlab-ingress-controller"],
+    );
+    const address = service.status.loadBalancer.ingress[0]?.ip;
+    assert.match(address ?? "", /^203\.0\.113\./);
+    const outputs = JSON.parse((await engine.pulumi(["stack", "output", "--json"])).stdout) as Record<string, unknown>;
+    assert.equal(outputs["ingressAddress"], address);
+    assert.deepEqual(outputs["dnsRecords"], [
+      { name: domain, type: "A", value: address },
+      { name: `*.${domain}`, type: "A", value: address },
+    ]);
+    assert.equal(outputs["kubeconfig"], "[secret]");
+  });
+
+  it("leaves no reference that leads nowhere, and would notice one renamed key", async () => {
+    assert.deepEqual(await brokenReferences(engine), []);
+    const rename = [{ op: "move", from: "/data/auth.signing_key", path: "/data/auth.signingkey" }];
+    const patch = [
+      "patch",
+      "secret",
+      "gitlab-workspaces-proxy-config",
+      "--namespace",
+      proxy,
+      "--type",
+      "json",
+      "--patch",
+    ];
+    await engine.kubectl(...patch, JSON.stringify(rename));
+    assert.deepEqual(await brokenReferences(engine), [
+      "Deployment gitlab-workspaces-proxy -> Secret gitlab-workspaces-proxy-config: no key auth.signing_key",
+    ]);
+    const back = rename.map(({ op, from, path }) => ({ op, from: path, path: from }));
+    await engine.kubectl(...patch, JSON.stringify(back));
+    assert.deepEqual(await brokenReferences(engine), []);
+  });
+
+  it("changes nothing the second time", async () => {
+    assert.deepEqual(told(await engine.up()), []);
+    const preview = await engine.pulumi(["preview", "--expect-no-changes"]);
+    assert.equal(preview.exitCode, 0, preview.all);
+  });
+
+  it("restarts only the proxy when the OAuth secret changes, and replaces no Secret", async () => {
+    const pods = async (namespace: string): Promise<string[]> =>
+      (await engine.get<Live[]>("pods", "--namespace", namespace)).map(({ metadata }) => metadata.uid).sort();
+    const uid = async (): Promise<string> =>
+      (await engine.get<Live>("secret", "gitlab-workspaces-proxy-config", "--namespace", proxy)).metadata.uid;
+    const before = { proxy: await pods(proxy), agent: await pods("gitlab-agent-local"), secret: await uid() };
+
+    await setSecret("oauthClientSecret", `${canaries.oauthClientSecret}-rotated`);
+    assert.deepEqual(told(await engine.up()), ["update workspaces-proxy", "update workspaces-proxy-config"]);
+
+    const after = await pods(proxy);
+    assert.deepEqual(
+      after.filter((pod) => before.proxy.includes(pod)),
+      [],
+      "the proxy's pods are new",
+    );
+    assert.deepEqual(await pods("gitlab-agent-local"), before.agent, "the agent's are not");
+    assert.equal(await uid(), before.secret, "the Secret was updated where it stands");
+  });
+
+  it("updates one release when one chart version changes", async () => {
+    const { charts } = engine.engine;
+    await packageCharts({
+      helm: engine.toolchain.helm,
+      directory: charts,
+      extraVersions: { "gitlab-workspaces-proxy": ["0.1.26"] },
+    });
+    await editConfig((config) => {
+      const settings = config["gitlab-workspaces:charts"] as Record<string, Record<string, unknown>>;
+      settings["gitlab-workspaces-proxy"] = { ...settings["gitlab-workspaces-proxy"], version: "0.1.26" };
+    });
+    assert.deepEqual(told(await engine.up()), ["update workspaces-proxy"]);
+  });
+
+  it("puts back what somebody deleted by hand, after a refresh", async () => {
+    await engine.kubectl("delete", "secret", "gitlab-agent-local-token", "--namespace", "gitlab-agent-local");
+    assert.deepEqual(told(await engine.up(["--refresh"])), ["create gitlab-agent-local-token"]);
+    assert.deepEqual(await brokenReferences(engine), []);
+  });
+
+  it("keeps every secret inside encrypted values and the Secrets it made", async () => {
+    const kubeconfig = parse(await readFile(engine.engine.kubeconfig, "utf8")) as {
+      users: [{ user: { "client-key-data": string } }];
+    };
+    const stored = await engine.get<Live[]>("secrets", "--namespace", proxy);
+    const config = stored.find(({ metadata }) => metadata.name === "gitlab-workspaces-proxy-config");
+    const hostKey = Buffer.from(config?.data?.["ssh.host_key"] ?? "", "base64").toString();
+    assert.match(hostKey, /PRIVATE KEY/);
+    const needles = [
+      ...Object.values(canaries),
+      kubeconfig.users[0].user["client-key-data"].slice(200, 260),
+      hostKey.split("\n")[1] ?? "",
+    ].flatMap((text) => [text, Buffer.from(text).toString("base64").slice(0, -4)]);
+    const leaks: string[] = [];
+    const look = (where: string, text: string): void => {
+      for (const needle of needles) if (text.includes(needle)) leaks.push(`${needle.slice(0, 24)} in ${where}`);
+    };
+
+    // A change under way shows old and new values in every form of output there is.
+    await setSecret("agentToken-local", `${canaries["agentToken-local"]}-rotated`);
+    for (const form of [["--diff"], ["--json"], ["--logtostderr", "-v=9"]]) {
+      look(`preview ${form.join(" ")}`, (await engine.pulumi(["preview", ...form])).all);
+    }
+    look("up --diff -v=9", (await engine.pulumi(["up", "--yes", "--diff", "--logtostderr", "-v=9"])).all);
+    look("stack export", (await engine.pulumi(["stack", "export"])).all);
+    look("stack output", (await engine.pulumi(["stack", "output", "--json"])).all);
+    for (const file of await readdir(engine.engine.state, { recursive: true, withFileTypes: true })) {
+      if (!file.isFile()) continue;
+      const content = await readFile(join(file.parentPath, file.name));
+      look(`state ${file.name}`, (file.name.endsWith(".gz") ? gunzipSync(content) : content).toString());
+    }
+    const releases = (await engine.get<Live[]>("secrets", "--all-namespaces")).filter(({ metadata }) =>
+      metadata.name.startsWith("sh.helm.release."),
+    );
+    assert.ok(releases.length >= 3);
+    for (const { metadata, data } of releases) {
+      const record = Buffer.from(Buffer.from(data?.["release"] ?? "", "base64").toString(), "base64");
+      look(`Helm record ${metadata.name}`, gunzipSync(record).toString());
+    }
+    assert.deepEqual(leaks, []);
+  });
+
+  it("tells a user's mistakes all at once, without a stack trace, before anything is touched", async () => {
+    const good = await readFile(engine.engine.stackConfig, "utf8");
+    await editConfig((config) => {
+      config["gitlab-workspaces:domain"] = "https://workspaces.example.test";
+      config["gitlab-workspaces:clustr"] = { cloud: "self-managed" };
+    });
+    const ended = await engine.pulumi(["up", "--yes", "--skip-preview"]);
+    await writeFile(engine.engine.stackConfig, good);
+    assert.notEqual(ended.exitCode, 0);
+    assert.match(ended.all, /gitlab-workspaces:domain/);
+    assert.match(ended.all, /clustr.*cluster/s);
+    assert.doesNotMatch(ended.all, /\n\s+at |unhandled/);
+    assert.deepEqual(told(await engine.up()), []);
+  });
+
+  it("refuses a cluster with no default StorageClass or with two, and says which there are", async () => {
+    const annotation = "storageclass.kubernetes.io/is-default-class";
+    await engine.kubectl("annotate", "storageclass", "kwok-volume", `${annotation}=false`, "--overwrite");
+    const none = await engine.pulumi(["up", "--yes", "--skip-preview"]);
+    assert.notEqual(none.exitCode, 0);
+    assert.match(none.all, /no default StorageClass.*Found: kwok-volume/);
+    await engine.kubectl("annotate", "storageclass", "kwok-volume", `${annotation}=true`, "--overwrite");
+    assert.deepEqual(told(await engine.up()), []);
+  });
+
+  it("warns that nothing is known to enforce NetworkPolicies, and that ingress-nginx is retired", async () => {
+    const { all } = await engine.pulumi(["up", "--yes", "--skip-preview"]);
+    assert.match(all, /cannot be known whether the cluster .* enforces NetworkPolicies/);
+    assert.match(all, /retired/);
+    assert.match(all, /stand-in/, "and the stand-ins say what they are");
+  });
+
+  it("leaves nothing on the cluster and nothing in the state after destroy", async () => {
+    const ended = await engine.pulumi(["destroy", "--yes", "--skip-preview"]);
+    assert.equal(ended.exitCode, 0, ended.all);
+    const kinds = "namespaces,ingressclasses,clusterroles,clusterrolebindings,persistentvolumes";
+    const left = (await engine.get<Live[]>(kinds)).map(({ metadata }) => metadata.name);
+    assert.deepEqual(
+      left.filter((name) => /gitlab|nginx|traefik|workspace/.test(name)),
+      [],
+    );
+    const { deployment } = JSON.parse((await engine.pulumi(["stack", "export"])).stdout) as {
+      deployment: { resources?: unknown[] };
+    };
+    assert.deepEqual(deployment.resources ?? [], []);
+  });
+});

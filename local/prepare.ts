@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { copyFile, link, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ensureChartRepository } from "./chart-repository";
-import { ensureCluster } from "./cluster/cluster";
+import { type ClusterOptions, ensureCluster } from "./cluster/cluster";
 import { type LocalEngine, pulumiDirectory } from "./engine";
 import { installPlugins } from "./plugins/install";
 import type { Progress } from "./progress";
@@ -14,11 +14,15 @@ import { ensureToolchain, type Toolchain } from "./toolchain/toolchain";
  * config. May be called at any time; what is there is kept.
  * @throws Failure with what is missing and how to get it.
  */
-export async function prepare(engine: LocalEngine, progress: Progress): Promise<Toolchain> {
+export async function prepare(
+  engine: LocalEngine,
+  progress: Progress,
+  cluster: ClusterOptions = {},
+): Promise<Toolchain> {
   const toolchain = await ensureToolchain(progress);
   await mkdir(engine.root, { recursive: true, mode: 0o700 });
   await mkdir(engine.kwok, { recursive: true });
-  await progress.step("Kubernetes control plane", () => ensureCluster(engine, toolchain));
+  await progress.step("Kubernetes control plane", () => ensureCluster(engine, toolchain, cluster));
   await progress.step("charts, plugins and stack config", async () => {
     await ensurePulumi(engine, toolchain);
     await installPlugins({ pulumiHome: engine.pulumiHome, helm: toolchain.helm, clusters: engine.clusters });

@@ -33,13 +33,14 @@ export async function ensureStack(engine: LocalEngine, toolchain: Toolchain, cha
     await writeFile(engine.passphrase, randomBytes(24).toString("base64url"), { mode: 0o600 });
   }
 
+  const encryptionsalt = await ensureEncryptionSalt(engine, toolchain);
   const wanted = parse(await readFile(join(project, "stacks", "Pulumi.local.yaml"), "utf8")) as StackConfig;
   const present = existsSync(engine.stackConfig)
     ? (parse(await readFile(engine.stackConfig, "utf8")) as StackConfig)
     : undefined;
   const secrets = Object.entries(present?.config ?? {}).filter(([, value]) => isSecure(value));
   const merged = {
-    ...(present?.encryptionsalt === undefined ? {} : { encryptionsalt: present.encryptionsalt }),
+    encryptionsalt,
     config: {
       ...wanted.config,
       [`${namespace}:charts`]: localCharts(wanted.config[`${namespace}:charts`], chartRepository),
@@ -47,11 +48,25 @@ export async function ensureStack(engine: LocalEngine, toolchain: Toolchain, cha
     },
   };
   await writeFile(engine.stackConfig, stringify(merged));
-
-  if (!(await stackExists(engine, toolchain))) {
-    await pulumi(engine, toolchain, ["stack", "init", stackName]);
-  }
   await ensureSecrets(engine, toolchain, merged.config);
+}
+
+/**
+ * Makes the stack if it is not there, and returns the salt that its secrets are encrypted with. `stack init` knows no
+ * `--config-file` and writes the salt into the project it runs in: that is a folder of the engine's, so that the working
+ * tree stays as it is.
+ */
+async function ensureEncryptionSalt(engine: LocalEngine, toolchain: Toolchain): Promise<string> {
+  const scratch = join(engine.root, "project");
+  const saltFile = join(scratch, `Pulumi.${stackName}.yaml`);
+  if (!existsSync(saltFile) || !(await stackExists(engine, toolchain))) {
+    await mkdir(scratch, { recursive: true });
+    await writeFile(join(scratch, "Pulumi.yaml"), `name: ${namespace}\nruntime: nodejs\n`);
+    await pulumi(engine, toolchain, ["stack", "init", stackName, "--cwd", scratch]);
+  }
+  const { encryptionsalt } = parse(await readFile(saltFile, "utf8")) as StackConfig;
+  if (encryptionsalt !== undefined) return encryptionsalt;
+  throw new Failure(`${saltFile} holds no encryptionsalt. To begin again: npm run destroy && npm start`);
 }
 
 /** Whether the stack is in the state directory. */

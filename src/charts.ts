@@ -16,8 +16,8 @@ export const charts = {
     repository: "https://kubernetes.github.io/ingress-nginx",
     version: "4.15.1",
   },
-  /** https://github.com/traefik/traefik-helm-chart */
-  traefik: { repository: "https://traefik.github.io/charts", version: "37.3.0" },
+  /** Earlier ones bring a proxy with published advisories: https://github.com/traefik/traefik-helm-chart/releases/tag/v41.7.1 */
+  traefik: { repository: "https://traefik.github.io/charts", version: "41.7.1" },
   /** https://docs.gitlab.com/user/workspace/set_up_gitlab_agent_and_proxies/ installs this version. */
   "gitlab-workspaces-proxy": {
     repository:

@@ -3,13 +3,22 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
-import { parse } from "yaml";
+import { parse, parseAllDocuments } from "yaml";
 import type { LocalEngine } from "../engine";
 import { Failure } from "../failure";
 import type { Toolchain } from "../toolchain/toolchain";
 
 /** kwok's name of the one cluster below an engine's root. */
 const name = "local";
+
+/** Number of simulated nodes. */
+const nodes = 3;
+
+/** How a new cluster behaves. */
+export interface ClusterOptions {
+  /** Seconds from a pod's scheduling until it is ready; at once when absent. */
+  readonly podReadySeconds?: number;
+}
 
 /** What `status` says of the cluster. */
 export type ClusterState = "absent" | "stopped" | "running";
@@ -18,12 +27,15 @@ export type ClusterState = "absent" | "stopped" | "running";
  * Returns when the engine's Kubernetes API answers, its nodes are registered and its default StorageClass is there: a
  * real API server, etcd, controller manager and scheduler, with nodes and pods played by kwok. Starts the cluster again
  * when it was stopped; makes it when there is none. Every listener is on 127.0.0.1.
- * @param nodes how many nodes a new cluster gets.
  * @throws Failure with kwokctl's last lines when the control plane does not come up.
  */
-export async function ensureCluster(engine: LocalEngine, toolchain: Toolchain, nodes = 3): Promise<void> {
+export async function ensureCluster(
+  engine: LocalEngine,
+  toolchain: Toolchain,
+  options: ClusterOptions = {},
+): Promise<void> {
   const state = await clusterState(engine, toolchain);
-  if (state === "absent") await create(engine, toolchain);
+  if (state === "absent") await create(engine, toolchain, options);
   if (state === "stopped") await kwokctl(engine, toolchain, ["start", "cluster", "--wait", "60s"]);
   await writeKubeconfig(engine, toolchain);
   if (state === "absent") {
@@ -53,9 +65,9 @@ export async function destroyCluster(engine: LocalEngine, toolchain: Toolchain):
   if ((await clusterState(engine, toolchain)) !== "absent") await kwokctl(engine, toolchain, ["delete", "cluster"]);
 }
 
-async function create(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
+async function create(engine: LocalEngine, toolchain: Toolchain, options: ClusterOptions): Promise<void> {
   const stages = join(engine.kwok, "stages.yaml");
-  await writeFile(stages, await allStages(toolchain));
+  await writeFile(stages, await allStages(toolchain, options));
   await kwokctl(engine, toolchain, [
     ...["create", "cluster", "--runtime", "binary", "--wait", "60s", "--kubeconfig", engine.kubeconfig],
     ...["--config", join(__dirname, "kwokctl.yaml"), "--config", stages],
@@ -71,7 +83,7 @@ async function create(engine: LocalEngine, toolchain: Toolchain): Promise<void> 
 }
 
 /** kwok's stock behaviour of nodes, pods and volumes, and ours for load balancers: giving one Stage replaces all. */
-async function allStages(toolchain: Toolchain): Promise<string> {
+async function allStages(toolchain: Toolchain, { podReadySeconds = 0 }: ClusterOptions): Promise<string> {
   const stock = [
     "node/fast/node-initialize.yaml",
     "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
@@ -79,7 +91,15 @@ async function allStages(toolchain: Toolchain): Promise<string> {
     ...(await readdir(join(toolchain.stages, "volume", "fast"))).filter(isStage).map((file) => `volume/fast/${file}`),
   ].map((file) => join(toolchain.stages, file));
   const documents = await Promise.all([...stock, join(__dirname, "stages.yaml")].map((f) => readFile(f, "utf8")));
-  return documents.join("\n---\n");
+  return documents
+    .flatMap((text) => parseAllDocuments(text))
+    .map((document) => {
+      if (podReadySeconds > 0 && document.getIn(["metadata", "name"]) === "pod-ready") {
+        document.setIn(["spec", "delay"], { durationMilliseconds: podReadySeconds * 1000 });
+      }
+      return document.toString({ directives: false });
+    })
+    .join("\n---\n");
 }
 
 const isStage = (file: string): boolean => file.endsWith(".yaml") && file !== "kustomization.yaml";

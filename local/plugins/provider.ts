@@ -248,7 +248,7 @@ export async function main(
   create: (host: Host) => Provider,
 ): Promise<void> {
   const introduction =
-    `stand-in for the official ${plugin.name} plugin: serves only clusters that the local engine started, ` +
+    `stand-in for the official ${plugin.name} plugin: part of the local engine, for this machine only; ` +
     `an ordinary "pulumi up" uses the official one`;
   process.stderr.write(`${introduction}\n`);
   const host = engineHost(process.argv.at(-1) ?? "");

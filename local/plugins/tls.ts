@@ -1,5 +1,6 @@
 import { webcrypto } from "node:crypto";
 import { isIP } from "node:net";
+// Before the next line, which does not load without it.
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import {
@@ -15,7 +16,7 @@ import {
 import { propertyChanges } from "./kubernetes/diff";
 import { keyOutputs, makeKey, signingKey } from "./tls/keys";
 
-x509.cryptoProvider.set(webcrypto as Crypto);
+x509.cryptoProvider.set(webcrypto);
 
 const HOUR = 3_600_000;
 
@@ -178,7 +179,7 @@ async function locallySigned(inputs: Properties): Promise<{ id: string; outputs:
   const authority = new x509.X509Certificate(text(inputs["caCertPem"]));
   const request = new x509.Pkcs10CertificateRequest(text(inputs["certRequestPem"]));
   const extensions = certificateExtensions(inputs);
-  const names = request.getExtension(x509.SubjectAlternativeNameExtension);
+  const names = request.extensions.find((extension) => extension instanceof x509.SubjectAlternativeNameExtension);
   if (names) extensions.push(names);
   if (inputs["setSubjectKeyId"] === true) {
     extensions.push(await x509.SubjectKeyIdentifierExtension.create(request.publicKey));
@@ -217,7 +218,7 @@ function certificateOutputs(
 
 function certificateExtensions(inputs: Properties): x509.Extension[] {
   const uses = texts(inputs["allowedUses"]);
-  const usage = uses.reduce((bits, use) => bits | (KEY_USAGES[use] ?? 0), 0);
+  const usage = uses.reduce<number>((bits, use) => bits | (KEY_USAGES[use] ?? 0), 0);
   const extended = uses.flatMap((use) => EXTENDED_KEY_USAGES[use] ?? []);
   const authority = inputs["isCaCertificate"] === true;
   const length = inputs["maxPathLength"];
@@ -227,6 +228,7 @@ function certificateExtensions(inputs: Properties): x509.Extension[] {
       authority && typeof length === "number" && length >= 0 ? length : undefined,
       true,
     ),
+    // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- flags combined are no member of the enum
     ...(usage ? [new x509.KeyUsagesExtension(usage, true)] : []),
     ...(extended.length > 0 ? [new x509.ExtendedKeyUsageExtension(extended)] : []),
   ];

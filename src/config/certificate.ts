@@ -67,9 +67,9 @@ function parse(der: Buffer): X509Certificate | undefined {
   }
 }
 
-/** A wildcard stands for exactly one label (RFC 6125, 6.4.3); `*.a.b` as a host is covered by that very name only. */
+/** A wildcard stands for exactly one label (RFC 6125, 6.4.3), so `*.a.b` is covered by that very name only. */
 function covers(names: readonly string[], host: string): boolean {
-  return names.includes(host) || (!host.startsWith("*") && names.includes(host.replace(/^[^.]+/, "*")));
+  return names.includes(host) || names.includes(host.replace(/^[^.]+/, "*"));
 }
 
 function checkNames(leaf: X509Certificate, hosts: readonly string[]): Problem[] {
@@ -81,11 +81,11 @@ function checkNames(leaf: X509Certificate, hosts: readonly string[]): Problem[] 
 }
 
 function checkOrder(certificates: readonly X509Certificate[]): Problem[] {
-  const seen = new Set<string>();
-  for (const [index, certificate] of certificates.entries()) {
-    if (seen.has(certificate.fingerprint256))
+  const prints = certificates.map(({ fingerprint256 }) => fingerprint256);
+  for (const [index, certificate] of certificates.entries())
+    if (prints.indexOf(certificate.fingerprint256) < index)
       return [{ rule: `Certificate ${index + 1} (${subject(certificate)}) is in it twice.` }];
-    seen.add(certificate.fingerprint256);
+  for (const [index, certificate] of certificates.entries()) {
     const issuer = certificates[index + 1];
     if (issuer && !isIssuedBy(certificate, issuer))
       return [
@@ -113,10 +113,14 @@ function checkDates(certificate: X509Certificate, now: Date): { problem?: string
   const days = (later: Date, earlier: Date) => Math.floor((later.getTime() - earlier.getTime()) / millisecondsPerDay);
   const who = `The certificate of ${subject(certificate)}`;
   if (now < from)
-    return { problem: `${who} is valid from ${day(from)} on, in ${days(from, now)} days. Is the clock right?` };
-  if (now > to) return { problem: `${who} expired on ${day(to)}, ${days(now, to)} days ago.` };
+    return { problem: `${who} is valid from ${day(from)} on, in ${count(days(from, now))}. Is the clock right?` };
+  if (now > to) return { problem: `${who} expired on ${day(to)}, ${count(days(now, to))} ago.` };
   const left = days(to, now);
-  return left < daysOfWarning ? { warning: `${who} expires on ${day(to)}, in ${left} days.` } : {};
+  return left < daysOfWarning ? { warning: `${who} expires on ${day(to)}, in ${count(left)}.` } : {};
+}
+
+function count(days: number): string {
+  return days === 1 ? "1 day" : `${days} days`;
 }
 
 function day(date: Date): string {

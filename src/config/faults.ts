@@ -28,10 +28,13 @@ export function faultsError(faults: readonly Fault[]): pulumi.RunError {
   return new pulumi.RunError([`${count} in the config of stack ${pulumi.getStack()}:`, ...paragraphs].join("\n\n"));
 }
 
-/** Command that sets a value. One of many lines is read from a file. */
-export function setCommand(path: Path, value: string): string {
+/**
+ * Command that sets a value. One of many lines is read from a file; one that is to be text although it looks like a
+ * number needs `asText`.
+ */
+export function setCommand(path: Path, value: string, asText = false): string {
   const input = value.includes("\n") ? `< ${String(path.at(-1))}.pem` : quote(value);
-  return `pulumi config set --stack ${pulumi.getStack()} ${keyArgument(path)} ${input}`;
+  return `pulumi config set --stack ${pulumi.getStack()} ${asText ? "--type string " : ""}${keyArgument(path)} ${input}`;
 }
 
 /** Command that removes a value. */
@@ -162,15 +165,23 @@ function valueFault(issue: z.core.$ZodIssue, config: unknown): Fault {
       remedy: examples,
     };
   }
-  const corrected: unknown = issue.code === "custom" ? issue.params?.["corrected"] : undefined;
   const structured = typeof value === "object" || schemas.some(({ type, oneOf }) => type === "object" || oneOf);
-  const set = typeof corrected === "string" ? [setCommand(issue.path, corrected)] : examples;
   return {
     subject: `${keyText(issue.path)} is ${show(value)}`,
     rule: `It ${ruleOf(issue, schemas)}.`,
-    // Setting a part inside something of another kind fails, so that goes first.
-    remedy: structured ? [removeCommand(issue.path), ...set] : set,
+    // What stands in the place of a structure goes first.
+    remedy: [...(structured ? [removeCommand(issue.path)] : []), ...(correction(issue, value) ?? examples)],
   };
+}
+
+/** Commands that turn the very value into a good one, when that can be done. */
+function correction(issue: z.core.$ZodIssue, value: unknown): string[] | undefined {
+  if (issue.code === "custom" && typeof issue.params?.["corrected"] === "string")
+    return [setCommand(issue.path, issue.params["corrected"])];
+  const unquoted = issue.code === "invalid_type" && issue.expected === "string";
+  if (unquoted && (typeof value === "number" || typeof value === "boolean"))
+    return [setCommand(issue.path, String(value), true)];
+  return undefined;
 }
 
 function ruleOf(issue: z.core.$ZodIssue, schemas: readonly Schema[]): string {
@@ -202,7 +213,7 @@ function oneOf(values: readonly unknown[]): string {
 }
 
 const kinds: Partial<Record<string, string>> = {
-  string: "text, which in the stack file may need quotes",
+  string: "text, which in the stack file needs quotes here",
   object: "an object",
   record: "an object",
   array: "a list",

@@ -174,6 +174,12 @@ function readIngress(stack: StackConfig, production: boolean | undefined): Ingre
       `ingress.controller is nginx: upstream retired ingress-nginx in March 2026 and fixes no more security holes ` +
         `(${retirement}). The alternatives are traefik and existing.`,
     );
+  if (ingress?.controller === "existing")
+    stack.warnings.push(
+      "ingress.controller is existing: somebody has to see to it that your controller passes WebSocket upgrades, leaves " +
+        "an idle connection open for a day, does not buffer, keeps the Host header, and prefers an Exact path to the rest: " +
+        "that is what closes the proxy's /metrics. ingress.annotations is where its own settings for that go.",
+    );
   return ingress;
 }
 

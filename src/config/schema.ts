@@ -39,7 +39,12 @@ const objectName = text((value) =>
     : "must be 1 to 253 characters of a-z, 0-9, '-' and '.', beginning and ending with a letter or digit",
 );
 
-const oneWord = text((value) => (/^\S+$/.test(value) ? undefined : "must be one word, without spaces"));
+/** The secret of an application begins with `gloas-`: https://gitlab.com/gitlab-org/gitlab/-/merge_requests/131601 */
+const applicationId = text((value) => {
+  if (value.startsWith("gloas-"))
+    return "must be the ID of the application, and this is its secret: it is in git and its history already, so renew it";
+  return /^\S+$/.test(value) ? undefined : "must be one word, without spaces";
+});
 
 /**
  * A workspace answers at `<port>-<name>.<domain>`. Its first label may take 63 characters and a dot of the 253 that a
@@ -303,7 +308,7 @@ export const settings = {
       description: "Refuse what is fit for trials only: self-signed certificates, an ingress controller nobody chose.",
       examples: [true],
     }),
-  oauthClientId: oneWord.meta({
+  oauthClientId: applicationId.meta({
     description:
       "Application ID of the OAuth application in GitLab whose redirect URI is https://<domain>/auth/callback.",
     examples: ["5f0e0c0d9a1b"],

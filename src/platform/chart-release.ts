@@ -32,7 +32,16 @@ export function chartRelease(
     : { chart, repositoryOpts: { repo: config.repository } };
   return new k8s.helm.v3.Release(
     name,
-    { ...source, version: config.version, name: release, namespace, timeout, values: overlay(values, config.values) },
+    {
+      ...source,
+      version: config.version,
+      name: release,
+      namespace,
+      timeout,
+      values: overlay(values, config.values),
+      // Helm never removes a chart's CRDs again, and nothing here uses any.
+      skipCrds: true,
+    },
     opts,
   );
 }

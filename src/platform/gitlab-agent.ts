@@ -6,6 +6,7 @@ import { chartRelease } from "./chart-release";
 import { spread } from "./ingress";
 import type { Names } from "./names";
 import { createNamespace } from "./namespace";
+import { createSecret } from "./secret";
 
 /** Arguments of {@link GitLabAgent}. */
 export interface GitLabAgentArgs {
@@ -27,11 +28,13 @@ export class GitLabAgent extends pulumi.ComponentResource {
     super("gitlab-workspaces:platform:GitLabAgent", name, {}, opts);
     const { agent, names } = args;
     const releaseName = names.agentRelease(agent.name);
-    const namespace = createNamespace(`${name}-namespace`, agent.namespace ?? names.agentNamespace(agent.name), { parent: this }).metadata.name;
+    const namespace = createNamespace(`${name}-namespace`, agent.namespace ?? names.agentNamespace(agent.name), {
+      parent: this,
+    }).metadata.name;
     const secretName = `${releaseName}-token`;
-    const secret = new k8s.core.v1.Secret(
+    const secret = createSecret(
       `${name}-token`,
-      { metadata: { name: secretName, namespace }, type: "Opaque", stringData: { token: agent.token } },
+      { name: secretName, namespace, type: "Opaque", values: { token: agent.token } },
       { parent: this },
     );
     const podLabels = { "app.kubernetes.io/name": "gitlab-agent", "app.kubernetes.io/instance": releaseName };
@@ -42,10 +45,15 @@ export class GitLabAgent extends pulumi.ComponentResource {
         config: args.chart,
         release: releaseName,
         namespace,
-        // Values: https://gitlab.com/gitlab-org/charts/gitlab-agent/-/blob/main/values.yaml
+        // Values: https://docs.gitlab.com/user/clusters/agent/install/ and https://gitlab.com/gitlab-org/charts/gitlab-agent
         values: {
           replicas,
-          config: { kasAddress: args.kasAddress, secretName },
+          config: {
+            kasAddress: args.kasAddress,
+            secretName,
+            // It would add an account that reads every Secret of the cluster, for scans that nobody asked for.
+            operational_container_scanning: { enabled: false },
+          },
           podAnnotations: { "checksum/token": digest(agent.token) },
           resources: { requests: { cpu: "100m", memory: "128Mi" }, limits: { memory: "1Gi" } },
           affinity: spread(podLabels),

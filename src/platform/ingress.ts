@@ -11,8 +11,6 @@ export interface IngressController {
   readonly className: string;
   /** Annotations of the proxy's Ingress that let a WebSocket stay open all day and pass unbuffered. */
   readonly annotations: Readonly<Record<string, string>>;
-  /** Annotations that make an Ingress answer 403 to everyone; absent where the controller offers no way we know. */
-  readonly denyAnnotations?: Readonly<Record<string, string>>;
   /** IP address or host name of the controller's load balancer; absent when somebody else installed the controller. */
   readonly address?: pulumi.Output<string | undefined>;
 }
@@ -82,7 +80,6 @@ class IngressNginx extends pulumi.ComponentResource implements IngressController
     "nginx.ingress.kubernetes.io/proxy-request-buffering": "off",
     "nginx.ingress.kubernetes.io/proxy-body-size": "0",
   };
-  readonly denyAnnotations = { "nginx.ingress.kubernetes.io/denylist-source-range": "0.0.0.0/0,::/0" };
 
   constructor(
     name: string,
@@ -131,10 +128,6 @@ class Traefik extends pulumi.ComponentResource implements IngressController {
 
   // Traefik neither buffers nor limits bodies unless told to: https://doc.traefik.io/traefik/reference/routing-configuration/http/middlewares/buffering/
   readonly annotations = { "traefik.ingress.kubernetes.io/router.entrypoints": "websecure" };
-  readonly denyAnnotations = {
-    "traefik.ingress.kubernetes.io/router.entrypoints": "websecure",
-    "traefik.ingress.kubernetes.io/router.middlewares": "deny@file",
-  };
 
   constructor(
     name: string,
@@ -157,17 +150,26 @@ class Traefik extends pulumi.ComponentResource implements IngressController {
           deployment: { replicas },
           podDisruptionBudget: { enabled: true, minAvailable: 1 },
           resources,
+          affinity: spread({ "app.kubernetes.io/instance": `${release}-${names.ingressNamespace}` }),
           ingressClass: { enabled: true, isDefaultClass: false, name: this.className },
           providers: {
             kubernetesCRD: { enabled: false },
-            kubernetesIngress: { enabled: true, ingressClass: this.className, publishedService: { enabled: true } },
-            file: { enabled: true, content: denyEveryone },
+            kubernetesIngress: {
+              enabled: true,
+              ingressClass: this.className,
+              publishedService: { enabled: true },
+              // The Service that closes /metrics has no endpoints; without this its route would be dropped.
+              allowEmptyServices: true,
+            },
           },
           ports: {
-            web: { redirections: { entryPoint: { to: "websecure", scheme: "https", permanent: true } } },
-            // The 60 s that Traefik gives a request to be read would end a WebSocket.
+            // https://github.com/traefik/traefik-helm-chart/pull/1603
+            web: { http: { redirections: { entryPoint: { to: "websecure", scheme: "https", permanent: true } } } },
             websecure: {
-              transport: { respondingTimeouts: { readTimeout: 0, writeTimeout: 0, idleTimeout: idleSeconds } },
+              transport: {
+                // The 60 s that a request may take to be read would end a long upload.
+                respondingTimeouts: { readTimeout: "0s", writeTimeout: "0s", idleTimeout: `${idleSeconds}s` },
+              },
             },
           },
           service: { annotations: loadBalancerAnnotations },
@@ -180,15 +182,6 @@ class Traefik extends pulumi.ComponentResource implements IngressController {
     this.registerOutputs({});
   }
 }
-
-/** A middleware that lets nobody in: https://doc.traefik.io/traefik/reference/routing-configuration/http/middlewares/ipallowlist/ */
-const denyEveryone = `http:
-  middlewares:
-    deny:
-      ipAllowList:
-        sourceRange:
-          - 127.0.0.1/32
-`;
 
 /** Address of a release's LoadBalancer Service. Helm has waited for it, so it is known when the release is there. */
 export function serviceAddress(

@@ -1,7 +1,8 @@
-import * as k8s from "@pulumi/kubernetes";
+import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 import type { Secret, TlsConfig } from "../config/schema";
+import { createSecret } from "./secret";
 
 /** Arguments of {@link TlsSecrets}. */
 export interface TlsSecretsArgs {
@@ -37,14 +38,10 @@ export class TlsSecrets extends pulumi.ComponentResource {
   constructor(name: string, { config, domain, namespace }: TlsSecretsArgs, opts: pulumi.ComponentResourceOptions) {
     super("gitlab-workspaces:platform:TlsSecrets", name, {}, opts);
     const pairs = this.pairs(name, config, domain);
-    const secret = (logicalName: string, secretName: string, pair: Pair): k8s.core.v1.Secret =>
-      new k8s.core.v1.Secret(
+    const secret = (logicalName: string, secretName: string, { certificate, key }: Pair): k8s.core.v1.Secret =>
+      createSecret(
         logicalName,
-        {
-          metadata: { name: secretName, namespace },
-          type: "kubernetes.io/tls",
-          stringData: { "tls.crt": pair.certificate, "tls.key": pair.key },
-        },
+        { name: secretName, namespace, type: "kubernetes.io/tls", values: { "tls.crt": certificate, "tls.key": key } },
         { parent: this },
       );
     this.secrets = [

@@ -8,6 +8,7 @@ import { chartRelease, type Values } from "./chart-release";
 import { type IngressController, loadBalancerAddress, serviceAddress, spread } from "./ingress";
 import type { Names } from "./names";
 import { createNamespace } from "./namespace";
+import { createSecret } from "./secret";
 import { TlsSecrets } from "./tls";
 
 /** Arguments of {@link WorkspacesProxy}. */
@@ -71,9 +72,9 @@ export class WorkspacesProxy extends pulumi.ComponentResource {
       "auth.signing_key": args.signingKey ?? this.generatedSigningKey(name),
       "ssh.host_key": args.sshHostKey ?? this.generatedHostKey(name),
     };
-    const secret = new k8s.core.v1.Secret(
+    const secret = createSecret(
       `${name}-config`,
-      { metadata: { name: configSecret, namespace }, type: "Opaque", stringData: settings },
+      { name: configSecret, namespace, type: "Opaque", values: settings },
       { parent: this },
     );
 
@@ -105,7 +106,7 @@ export class WorkspacesProxy extends pulumi.ComponentResource {
       },
       { parent: this },
     );
-    if (ingress.denyAnnotations) this.hideMetrics(name, args, ingress.denyAnnotations, namespace, ingressTls);
+    this.closeMetrics(name, args, namespace, ingressTls);
 
     this.address =
       ingress.address ??
@@ -163,34 +164,37 @@ export class WorkspacesProxy extends pulumi.ComponentResource {
   }
 
   /**
-   * The proxy answers /metrics on every workspace's host before it asks who is there. An Ingress with that path wins over
-   * the chart's and lets nobody in; Prometheus reads the pods themselves.
+   * The proxy answers /metrics on every workspace's host before it asks who is there. An Ingress for exactly that path
+   * wins over the chart's, and leads to a Service that nobody is behind: 503. Prometheus reads the pods themselves.
    */
-  private hideMetrics(
+  private closeMetrics(
     name: string,
     { domain, names, ingress }: WorkspacesProxyArgs,
-    annotations: Readonly<Record<string, string>>,
     namespace: pulumi.Input<string>,
     ingressTls: { secretName: string; hosts: string[] }[],
   ): void {
-    const service = { name: names.proxyRelease, port: { number: 80 } };
-    const http = { paths: [{ path: "/metrics", pathType: "Exact", backend: { service } }] };
+    // Neither will ever be what readiness means for its kind: no endpoints, and an address that nobody needs.
+    const skipAwait = { "pulumi.com/skipAwait": "true" };
+    const closed = `${names.proxyRelease}-metrics-closed`;
+    const port = 80;
+    const service = new k8s.core.v1.Service(
+      `${name}-metrics-closed`,
+      { metadata: { name: closed, namespace, annotations: skipAwait }, spec: { ports: [{ port }] } },
+      { parent: this },
+    );
+    const backend = { service: { name: closed, port: { number: port } } };
+    const http = { paths: [{ path: "/metrics", pathType: "Exact", backend }] };
     new k8s.networking.v1.Ingress(
-      `${name}-metrics`,
+      `${name}-metrics-closed`,
       {
-        metadata: {
-          name: `${names.proxyRelease}-metrics`,
-          namespace,
-          // Nothing needs this one's address, and the controller that assigns it may still be starting.
-          annotations: { ...annotations, "pulumi.com/skipAwait": "true" },
-        },
+        metadata: { name: closed, namespace, annotations: { ...ingress.annotations, ...skipAwait } },
         spec: {
           ingressClassName: ingress.className,
           rules: [domain, `*.${domain}`].map((host) => ({ host, http })),
           tls: ingressTls,
         },
       },
-      { parent: this },
+      { parent: this, dependsOn: [service] },
     );
   }
 

@@ -43,20 +43,22 @@ describe("stand-in chart repository", () => {
   let scratch: string;
   let directory: string;
   let server: ChartServer;
+  const cleanUp: (() => Promise<void>)[] = [];
 
   before(async () => {
     const path = process.env["LOCAL_HELM"];
     assert.ok(path, "LOCAL_HELM must name the helm binary");
     helm = path;
     scratch = await mkdtemp(join(tmpdir(), "charts-"));
+    cleanUp.unshift(() => rm(scratch, { recursive: true, force: true }));
     directory = join(scratch, "repository");
     await packageCharts({ helm, directory });
     server = await serveCharts({ directory, port: 0 });
+    cleanUp.unshift(() => server.close());
   });
 
   after(async () => {
-    await server.close();
-    await rm(scratch, { recursive: true, force: true });
+    for (const step of cleanUp) await step();
   });
 
   /** Renders a chart out of the served repository, as helm would install it. */

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
-import { readdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { parse, stringify } from "yaml";
 import { packageCharts } from "../../local/charts/repository";
 import { brokenReferences } from "../support/live-references";
-import { startEngine, type Step, type TestEngine } from "../support/engine";
+import { type Ended, startEngine, type Step, type TestEngine } from "../support/engine";
 
 interface Live {
   readonly metadata: { readonly name: string; readonly namespace?: string; readonly uid: string };
@@ -26,6 +28,68 @@ const canaries = {
   signingKey: "canary-signing-key-55aa66bb77cc",
 } as const;
 
+type Look = (where: string, text: string) => void;
+
+/** Shows every file below a directory, unpacked. A directory that is not there has none. */
+async function lookInFiles(directory: string, look: Look): Promise<void> {
+  if (!existsSync(directory)) return;
+  for (const file of await readdir(directory, { recursive: true, withFileTypes: true })) {
+    if (!file.isFile()) continue;
+    const path = join(file.parentPath, file.name);
+    const content = await readFile(path);
+    look(path, (file.name.endsWith(".gz") ? gunzipSync(content) : content).toString());
+  }
+}
+
+/** Command lines of this machine's processes, each with the name of its program. */
+async function commandLines(): Promise<{ pid: number; program: string; line: string; environment: string }[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const read = async (pid: string, file: string): Promise<string> =>
+    (await readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "")).replaceAll("\0", " ");
+  return await Promise.all(
+    pids.map(async (pid) => {
+      const line = await read(pid, "cmdline");
+      const program = basename(line.split(" ")[0] ?? "");
+      return { pid: Number(pid), program, line, environment: await read(pid, "environ") };
+    }),
+  );
+}
+
+/** Looks at all command lines over and over until stopped; says which programs it has seen. */
+function watchArguments(look: Look): { stop(): Promise<Set<string>> } {
+  const programs = new Set<string>();
+  let watching = true;
+  const watched = (async () => {
+    while (watching) {
+      for (const { program, line } of await commandLines()) {
+        programs.add(program);
+        look(`arguments of ${program}`, line);
+      }
+    }
+    return programs;
+  })();
+  return {
+    stop: async () => {
+      watching = false;
+      return await watched;
+    },
+  };
+}
+
+/** Resolves when a program of that name runs with `TMPDIR` set, or rejects when the given process has ended before. */
+async function seen(program: string, pid: number): Promise<void> {
+  for (;;) {
+    const lines = await commandLines();
+    if (lines.some((process) => process.program === program && process.line.includes("upgrade"))) return;
+    if (!lines.some((process) => process.pid === pid)) throw new Error(`${program} was never seen at work`);
+  }
+}
+
+/** Resolves when no process has `scratch` in its environment any more. */
+async function gone(scratch: string): Promise<void> {
+  while ((await commandLines()).some(({ environment }) => environment.includes(scratch)));
+}
+
 describe("The platform on a real engine and a real Kubernetes API", () => {
   let engine: TestEngine;
 
@@ -44,6 +108,14 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
   async function setSecret(key: string, input: string): Promise<void> {
     const ended = await engine.pulumi(["config", "set", "--secret", `gitlab-workspaces:${key}`], { input });
     assert.equal(ended.exitCode, 0, ended.all);
+  }
+
+  /** A piece of the kubeconfig's client key. */
+  async function clientKey(): Promise<string> {
+    const { users } = parse(await readFile(engine.engine.kubeconfig, "utf8")) as {
+      users: [{ user: { "client-key-data": string } }];
+    };
+    return users[0].user["client-key-data"].slice(200, 260);
   }
 
   async function editConfig(edit: (config: Record<string, unknown>) => void): Promise<void> {
@@ -162,40 +234,43 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
 
   it("puts back what somebody deleted by hand, after a refresh", async () => {
     await engine.kubectl("delete", "secret", "gitlab-agent-local-token", "--namespace", "gitlab-agent-local");
-    assert.deepEqual(told(await engine.up(["--refresh"])), ["create gitlab-agent-local-token"]);
+    assert.equal((await engine.pulumi(["refresh", "--yes", "--skip-preview"])).exitCode, 0);
+    assert.deepEqual(told(await engine.up()), ["create gitlab-agent-local-token"]);
     assert.deepEqual(await brokenReferences(engine), []);
   });
 
   it("keeps every secret inside encrypted values and the Secrets it made", async () => {
-    const kubeconfig = parse(await readFile(engine.engine.kubeconfig, "utf8")) as {
-      users: [{ user: { "client-key-data": string } }];
-    };
     const stored = await engine.get<Live[]>("secrets", "--namespace", proxy);
     const config = stored.find(({ metadata }) => metadata.name === "gitlab-workspaces-proxy-config");
     const hostKey = Buffer.from(config?.data?.["ssh.host_key"] ?? "", "base64").toString();
     assert.match(hostKey, /PRIVATE KEY/);
-    const needles = [
-      ...Object.values(canaries),
-      kubeconfig.users[0].user["client-key-data"].slice(200, 260),
-      hostKey.split("\n")[1] ?? "",
-    ].flatMap((text) => [text, Buffer.from(text).toString("base64").slice(0, -4)]);
+    const needles = [...Object.values(canaries), await clientKey(), hostKey.split("\n")[1] ?? ""].flatMap((text) => [
+      text,
+      Buffer.from(text).toString("base64").slice(0, -4),
+    ]);
     const leaks: string[] = [];
     const look = (where: string, text: string): void => {
       for (const needle of needles) if (text.includes(needle)) leaks.push(`${needle.slice(0, 24)} in ${where}`);
     };
+    // From -v=9 on the engine logs every property that crosses the wire, secret or not. Nothing else may.
+    const withoutWire = ({ all }: Ended): string =>
+      all
+        .split("\n")
+        .filter((line) => !/"msg":"(Unm|M)arshaling property for RPC\[/.test(line))
+        .join("\n");
 
     // A change under way shows old and new values in every form of output there is.
     await setSecret("agentToken-local", `${canaries["agentToken-local"]}-rotated`);
-    for (const form of [["--diff"], ["--json"], ["--logtostderr", "-v=9"]]) {
+    for (const form of [["--diff"], ["--json"], ["--logtostderr", "-v=8"]]) {
       look(`preview ${form.join(" ")}`, (await engine.pulumi(["preview", ...form])).all);
     }
-    look("up --diff -v=9", (await engine.pulumi(["up", "--yes", "--diff", "--logtostderr", "-v=9"])).all);
+    const arguments_ = watchArguments(look);
+    look("up --diff -v=9", withoutWire(await engine.pulumi(["up", "--yes", "--diff", "--logtostderr", "-v=9"])));
+    assert.ok((await arguments_.stop()).has("helm"), "helm was seen at work");
     look("stack export", (await engine.pulumi(["stack", "export"])).all);
     look("stack output", (await engine.pulumi(["stack", "output", "--json"])).all);
-    for (const file of await readdir(engine.engine.state, { recursive: true, withFileTypes: true })) {
-      if (!file.isFile()) continue;
-      const content = await readFile(join(file.parentPath, file.name));
-      look(`state ${file.name}`, (file.name.endsWith(".gz") ? gunzipSync(content) : content).toString());
+    for (const directory of [engine.engine.state, engine.engine.helm, join(engine.engine.pulumiHome, "logs")]) {
+      await lookInFiles(directory, look);
     }
     const releases = (await engine.get<Live[]>("secrets", "--all-namespaces")).filter(({ metadata }) =>
       metadata.name.startsWith("sh.helm.release."),
@@ -238,6 +313,24 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
     assert.match(all, /cannot be known whether the cluster .* enforces NetworkPolicies/);
     assert.match(all, /retired/);
     assert.match(all, /stand-in/, "and the stand-ins say what they are");
+  });
+
+  it("leaves no secret in a temporary folder when it is killed while Helm works", async () => {
+    const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-killed-"));
+    await setSecret("oauthClientSecret", `${canaries.oauthClientSecret}-killed`);
+    const running = engine.start(["up", "--yes", "--skip-preview"], { TMPDIR: scratch });
+    await seen("helm", running.pid);
+    running.kill("SIGKILL");
+    await running.ended;
+    await gone(scratch);
+    const leaks: string[] = [];
+    const needles = [...Object.values(canaries), await clientKey()];
+    await lookInFiles(scratch, (where, text) => {
+      for (const needle of needles) if (text.includes(needle)) leaks.push(`${needle.slice(0, 24)} in ${where}`);
+    });
+    await rm(scratch, { recursive: true });
+    assert.deepEqual(leaks, []);
+    assert.equal((await engine.pulumi(["cancel", "--yes"])).exitCode, 0);
   });
 
   it("leaves nothing on the cluster and nothing in the state after destroy", async () => {

@@ -1,5 +1,5 @@
 import "reflect-metadata";
-import { createPrivateKey } from "node:crypto";
+import { createPrivateKey, type webcrypto } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 
 /** A certificate made for a test, with what is needed to issue others by it. */
@@ -9,7 +9,7 @@ export interface TestCertificate {
   /** Its private key, PEM, PKCS#8. */
   readonly key: string;
   readonly subject: string;
-  readonly keys: CryptoKeyPair;
+  readonly keys: webcrypto.CryptoKeyPair;
 }
 
 /** What kind of certificate to make. */

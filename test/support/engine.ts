@@ -26,14 +26,23 @@ export interface Step {
   readonly op: string;
 }
 
+/** A command under way. */
+export interface Started {
+  readonly pid: number;
+  readonly ended: Promise<unknown>;
+  kill(signal: NodeJS.Signals): void;
+}
+
 /** A local engine in a folder of its own, for one test suite. */
 export interface TestEngine {
   readonly engine: LocalEngine;
   readonly toolchain: Toolchain;
   /** Runs the CLI on the stack; never throws for a failing command. */
   pulumi(arguments_: readonly string[], options?: { input?: string; env?: Record<string, string> }): Promise<Ended>;
-  /** Runs `up` without asking and returns what it did with each resource that it did not leave alone. */
+  /** Runs `up` without asking and returns what it changed; resources left alone or only read are not listed. */
   up(arguments_?: readonly string[]): Promise<Step[]>;
+  /** Starts the CLI on the stack and does not wait for it. */
+  start(arguments_: readonly string[], env?: Record<string, string>): Started;
   /** Runs kubectl and returns what it printed. @throws when it fails. */
   kubectl(...arguments_: string[]): Promise<string>;
   /** `kubectl get -o json` of the given kinds or names: the items, or the one object. */
@@ -47,19 +56,18 @@ export async function startEngine(): Promise<TestEngine> {
   const engine = localEngine(await mkdtemp(join(tmpdir(), "gitlab-workspaces-test-")));
   const toolchain = await prepare(engine, progressTo());
 
+  const run = (arguments_: readonly string[], input: string, env: Record<string, string>) =>
+    execa(join(pulumiDirectory(engine), "pulumi"), [...arguments_, "--non-interactive", "--color", "never"], {
+      cwd: project,
+      env: { ...environment(engine, toolchain), ...env },
+      extendEnv: false,
+      input,
+      reject: false,
+      all: true,
+    });
+
   const pulumi: TestEngine["pulumi"] = async (arguments_, { input = "", env = {} } = {}) => {
-    const { exitCode, stdout, all } = await execa(
-      join(pulumiDirectory(engine), "pulumi"),
-      [...arguments_, "--non-interactive", "--color", "never"],
-      {
-        cwd: project,
-        env: { ...environment(engine, toolchain), ...env },
-        extendEnv: false,
-        input,
-        reject: false,
-        all: true,
-      },
-    );
+    const { exitCode, stdout, all } = await run(arguments_, input, env);
     return { exitCode, stdout, all: all ?? "" };
   };
 
@@ -76,11 +84,20 @@ export async function startEngine(): Promise<TestEngine> {
     toolchain,
     pulumi,
     kubectl,
+    start(arguments_, env = {}) {
+      const child = run(arguments_, "", env);
+      if (child.pid === undefined) throw new Error("pulumi did not start");
+      return { pid: child.pid, ended: child, kill: (signal) => void child.kill(signal) };
+    },
     async up(arguments_ = []) {
       const ended = await pulumi(["up", "--yes", "--skip-preview", "--output", "json", ...arguments_]);
-      if (ended.exitCode !== 0) throw new Error(`pulumi up failed:\n${ended.all}`);
+      if (ended.exitCode !== 0) {
+        // The JSON form leaves out why.
+        const again = await pulumi(["up", "--yes", "--skip-preview", ...arguments_]);
+        throw new Error(`pulumi up failed:\n${ended.all}\nand then:\n${again.all}`);
+      }
       const summary = JSON.parse(ended.stdout.trim().split("\n").at(-1) ?? "") as { resources: Step[] };
-      return summary.resources.filter(({ op }) => op !== "same");
+      return summary.resources.filter(({ op }) => op !== "same" && op !== "read");
     },
     async get(...arguments_) {
       const found = JSON.parse(await kubectl("get", ...arguments_, "--output", "json")) as { items?: unknown };

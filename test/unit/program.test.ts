@@ -13,8 +13,13 @@ function at(data: unknown, path: string): unknown {
   return keys.reduce<unknown>((found, key) => (found as Record<string, unknown> | undefined)?.[key], data);
 }
 
-function unboxed(data: unknown): unknown {
-  return at(data, secretSignature) === undefined ? data : at(data, "value");
+/** What a Secret holds, decoded; it has to be in a secret wrapper as a whole. */
+function held({ inputs }: Recorded): Record<string, string> {
+  const { data } = inputs as { data: { value: Record<string, string> } };
+  assert.ok(secretSignature in data, "the data of a Secret is marked secret");
+  return Object.fromEntries(
+    Object.entries(data.value).map(([key, value]) => [key, Buffer.from(value, "base64").toString()]),
+  );
 }
 
 function find(run: Run, type: string, name: string): Recorded {
@@ -44,10 +49,11 @@ describe("The program", () => {
       "kubernetes:core/v1:Secret workspaces-proxy-tls-domain",
       "kubernetes:core/v1:Secret workspaces-proxy-tls-wildcard",
       "kubernetes:core/v1:Service ingress-nginx-controller",
+      "kubernetes:core/v1:Service workspaces-proxy-metrics-closed",
       "kubernetes:helm.sh/v3:Release gitlab-agent-main",
       "kubernetes:helm.sh/v3:Release ingress-nginx",
       "kubernetes:helm.sh/v3:Release workspaces-proxy",
-      "kubernetes:networking.k8s.io/v1:Ingress workspaces-proxy-metrics",
+      "kubernetes:networking.k8s.io/v1:Ingress workspaces-proxy-metrics-closed",
       "kubernetes:policy/v1:PodDisruptionBudget gitlab-agent-main-disruption-budget",
       "kubernetes:policy/v1:PodDisruptionBudget workspaces-proxy-disruption-budget",
       "pulumi:providers:kubernetes kubernetes",
@@ -60,7 +66,7 @@ describe("The program", () => {
 
   it("reaches Kubernetes through the cluster's provider alone", () => {
     const onKubernetes = run.resources.filter(({ type }) => type.startsWith("kubernetes:"));
-    assert.equal(onKubernetes.length, 14);
+    assert.equal(onKubernetes.length, 15);
     for (const { name, provider } of onKubernetes) {
       assert.match(provider, /pulumi:providers:kubernetes::kubernetes::kubernetes-id$/, name);
     }
@@ -83,9 +89,8 @@ describe("The program", () => {
 
   it("gives the proxy the three Secrets under the names and keys that it reads", () => {
     const keys = (name: string): [unknown, unknown, string[]] => {
-      const { inputs } = find(run, secret, name);
-      const data = unboxed(inputs["stringData"]) as Record<string, unknown>;
-      return [at(inputs, "metadata.name"), inputs["type"], Object.keys(data).sort()];
+      const found = find(run, secret, name);
+      return [at(found.inputs, "metadata.name"), found.inputs["type"], Object.keys(held(found)).sort()];
     };
     assert.deepEqual(keys("workspaces-proxy-config"), [
       "gitlab-workspaces-proxy-config",
@@ -102,7 +107,7 @@ describe("The program", () => {
   });
 
   it("tells the proxy where GitLab is and where GitLab sends people back to, to the letter", () => {
-    const settings = unboxed(find(run, secret, "workspaces-proxy-config").inputs["stringData"]);
+    const settings = held(find(run, secret, "workspaces-proxy-config"));
     assert.equal(at(settings, "auth\\.host"), "https://gitlab.com");
     assert.equal(at(settings, "auth\\.redirect_uri"), "https://workspaces.example.test/auth/callback");
     assert.equal(at(settings, "auth\\.client_id"), "oauth-client-id");
@@ -200,7 +205,7 @@ describe("The program", () => {
 
   it("uses the signing key and the SSH host key it is given, and makes those it is not", async () => {
     const given = await runProgram(stack({}, { signingKey }));
-    const settings = unboxed(find(given, secret, "workspaces-proxy-config").inputs["stringData"]);
+    const settings = held(find(given, secret, "workspaces-proxy-config"));
     assert.equal(at(settings, "auth\\.signing_key"), signingKey);
     assert.ok(!given.resources.some(({ name }) => name === "workspaces-proxy-signing-key"));
     assert.ok(given.resources.some(({ name }) => name === "workspaces-proxy-ssh-host-key"));
@@ -320,26 +325,44 @@ describe("Ingress", () => {
   it("keeps WebSockets of traefik open for a day", async () => {
     const run = await runProgram(stack({ ingress: { controller: "traefik" } }));
     assert.deepEqual(at(values(run, "traefik"), "ports.websecure.transport.respondingTimeouts"), {
-      readTimeout: 0,
-      writeTimeout: 0,
-      idleTimeout: 86400,
+      readTimeout: "0s",
+      writeTimeout: "0s",
+      idleTimeout: "86400s",
     });
     assert.equal(at(values(run, "workspaces-proxy"), "ingress.className"), "traefik");
     assert.ok(!run.resources.some(({ name }) => name === "ingress-nginx"));
   });
 
-  it("hides the proxy's /metrics on every host with nginx and with traefik", async () => {
-    for (const [controller, annotation] of [
-      ["nginx", "nginx.ingress.kubernetes.io/denylist-source-range"],
-      ["traefik", "traefik.ingress.kubernetes.io/router.middlewares"],
-    ] as const) {
-      const run = await runProgram(stack({ ingress: { controller } }));
-      const { inputs } = find(run, ingress, "workspaces-proxy-metrics");
-      assert.ok(at(inputs, `metadata.annotations.${annotation.replaceAll(".", "\\.")}`), controller);
-      assert.deepEqual(at(inputs, "spec.rules.0.http.paths.0.path"), "/metrics");
+  it("closes the proxy's /metrics on every host, whatever the controller", async () => {
+    for (const config of [
+      { controller: "nginx" },
+      { controller: "traefik" },
+      { controller: "existing", className: "own" },
+    ]) {
+      const run = await runProgram(stack({ ingress: config }));
+      const { inputs } = find(run, ingress, "workspaces-proxy-metrics-closed");
+      const nobody = find(run, "kubernetes:core/v1:Service", "workspaces-proxy-metrics-closed").inputs;
+      assert.equal(at(nobody, "spec.selector"), undefined);
       assert.deepEqual(
-        [at(inputs, "spec.rules.0.host"), at(inputs, "spec.rules.1.host")],
-        ["workspaces.example.test", "*.workspaces.example.test"],
+        [0, 1].map((rule) => {
+          const path = `spec.rules.${rule}.http.paths.0`;
+          const service = at(inputs, `${path}.backend.service.name`);
+          return [
+            at(inputs, `spec.rules.${rule}.host`),
+            at(inputs, `${path}.path`),
+            at(inputs, `${path}.pathType`),
+            service,
+          ];
+        }),
+        ["workspaces.example.test", "*.workspaces.example.test"].map((host) => [
+          ...[host, "/metrics", "Exact"],
+          at(nobody, "metadata.name"),
+        ]),
+      );
+      assert.equal(
+        at(inputs, "spec.ingressClassName"),
+        at(values(run, "workspaces-proxy"), "ingress.className"),
+        "the same controller serves both",
       );
     }
   });
@@ -353,7 +376,6 @@ describe("Ingress", () => {
     assert.equal(at(values(run, "workspaces-proxy"), "ingress.className"), "corporate");
     assert.deepEqual(at(values(run, "workspaces-proxy"), "ingress.annotations"), { "corporate/timeout": "1d" });
     assert.equal(run.resources.filter(({ type }) => type === release).length, 2);
-    assert.ok(!run.resources.some(({ name }) => name === "workspaces-proxy-metrics"));
     assert.equal(await value(run.outputs.ingressAddress), "203.0.113.7");
   });
 });

@@ -105,15 +105,17 @@ export async function untilReady(first: Properties, options: Waiting): Promise<r
   const probe = PROBES[key(first)]?.(options.client, true);
   if (!probe) return undefined;
   const deadline = Date.now() + options.seconds * 1000;
+  const name = text(at(first, "metadata", "name"));
   let live = first;
+  let shown: string | undefined;
   for (const pause of pauses()) {
     const state = await probe(live);
     if (state.ready) return undefined;
     const reasons = state.reasons;
     if (state.failed) return reasons;
-    if (options.signal.aborted) return ["Resource operation was cancelled", ...reasons];
-    if (Date.now() >= deadline) return [`timed out after ${options.seconds} seconds`, ...reasons];
-    options.status(reasons[0] ?? "");
+    if (options.signal.aborted) return [`Resource operation was cancelled for '${name}'`, ...reasons];
+    if (Date.now() >= deadline) return [`'${name}' timed out waiting to be Ready`, ...reasons];
+    if (reasons[0] !== undefined && reasons[0] !== shown) options.status((shown = reasons[0]));
     await sleep(pause, undefined, { signal: options.signal }).catch(() => undefined);
     live = await options.look();
   }

@@ -115,7 +115,7 @@ function complaint(errors: string, code: number | null, signal: string | null): 
     .split("\n")
     .filter((line) => line !== "" && !/^(WARNING|[IWE]\d{4} )/.test(line))
     .join("\n")
-    .replace(/^Error: /m, "")
+    .replace(/^Error: (?:(?:INSTALLATION|UPGRADE) FAILED: )?/m, "")
     .trim();
   return said || `helm ended with ${code === null ? (signal ?? "a signal") : `exit code ${code}`}`;
 }

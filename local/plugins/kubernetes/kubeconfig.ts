@@ -220,9 +220,13 @@ function onLoopback(server: string): boolean {
   return protocol === "https:" && (/^127(\.\d{1,3}){3}$/.test(hostname) || hostname === "[::1]");
 }
 
-function isFile(text: string): boolean {
-  if (text.length > 4096 || text.includes("\n")) return false;
-  return statSync(text, { throwIfNoEntry: false })?.isFile() ?? false;
+function isFile(textOrPath: string): boolean {
+  try {
+    return statSync(textOrPath).isFile();
+  } catch {
+    // Too long for a path, or none: then it is the content.
+    return false;
+  }
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

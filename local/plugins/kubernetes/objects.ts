@@ -151,8 +151,9 @@ async function previewCreation({ client }: Cluster, inputs: Properties): Promise
       body: applied(inputs),
     });
   } catch (error) {
-    // The namespace, or the kind's definition, may come with the same update.
-    if (isNotFound(error) || error instanceof UnknownKindError) return inputs;
+    // The namespace, or the kind's definition, may come with the same update, and an object of this name may go with it.
+    const later = error instanceof ApiError && error.reason === "AlreadyExists";
+    if (later || isNotFound(error) || error instanceof UnknownKindError) return inputs;
     throw error;
   }
   // What is missing from a preview counts as unknown; a dry run's empty status would count as known.
@@ -175,7 +176,7 @@ function withoutServerAllocated(properties: Properties): Properties {
 /** A namespace or a definition that is still being created is waited for a little, as the official plugin does. */
 async function retried(
   cluster: Cluster,
-  request: ResourceRequest,
+  request: CreateRequest,
   create: () => Promise<Properties>,
 ): Promise<Properties> {
   for (let attempt = 1, pause = 1000; ; attempt++, pause *= 2) {
@@ -183,11 +184,16 @@ async function retried(
       return await create();
     } catch (error) {
       const hopeful = isNotFound(error) || error instanceof UnknownKindError;
-      if (!hopeful || attempt > 5 || cluster.signal().aborted) throw error;
+      if (!hopeful || attempt > 5 || cluster.signal().aborted) throw notCreated(request, error);
       cluster.status(`Retry #${attempt}; creation failed: ${error instanceof Error ? error.message : ""}`, request.urn);
       await sleep(pause, undefined, { signal: cluster.signal() }).catch(() => undefined);
     }
   }
+}
+
+function notCreated({ inputs }: CreateRequest, error: unknown): Error {
+  const what = `resource "${objectId(inputs)}" was not successfully created by the Kubernetes API server`;
+  return new Error(`${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
 }
 
 /**
@@ -328,7 +334,7 @@ function refreshedInputs(live: Properties, inputs: Properties): Properties {
 function importedInputs(live: Properties): Properties {
   const metadata = isObject(live["metadata"]) ? live["metadata"] : {};
   const kept = without(metadata, ...SERVER_METADATA, "managedFields", "selfLink");
-  return { ...without(live, "status"), metadata: kept, [IMPORTED]: true };
+  return { ...markedSecret(without(live, "status")), metadata: kept, [IMPORTED]: true };
 }
 
 /**
@@ -454,8 +460,9 @@ function applied(inputs: Properties): Properties {
   const object = without(inputs, "stringData", "status", IMPORTED);
   if (!isObject(stringData)) return object;
   // Server-side apply never removes a key that was dropped from stringData, but does from data.
-  const encoded = Object.entries(stringData).map(([key, value]) => [key, Buffer.from(text(value)).toString("base64")]);
-  return { ...object, data: { ...(isObject(object["data"]) ? object["data"] : {}), ...Object.fromEntries(encoded) } };
+  const data: Properties = isObject(object["data"]) ? { ...object["data"] } : {};
+  for (const [key, value] of Object.entries(stringData)) data[key] = Buffer.from(text(value)).toString("base64");
+  return { ...object, data };
 }
 
 function outputs(live: Properties, inputs: Properties): Properties {
@@ -467,11 +474,23 @@ function outputs(live: Properties, inputs: Properties): Properties {
     metadata["annotations"] = { ...annotations, [last]: secret(annotations[last]) };
   }
   return {
-    ...live,
+    ...markedSecret({
+      ...live,
+      ...(inputs["stringData"] === undefined ? {} : { stringData: inputs["stringData"] }),
+    }),
     metadata,
-    ...(inputs["stringData"] === undefined ? {} : { stringData: inputs["stringData"] }),
     [INITIAL_API_VERSION]: live["apiVersion"],
   };
+}
+
+/** The contents of a Secret are secret wherever they come from, and whoever reads it. */
+function markedSecret(object: Properties): Properties {
+  if (object["kind"] !== "Secret") return object;
+  const contents = ["data", "stringData"].flatMap((field) => {
+    const content = object[field];
+    return content === undefined || content === null ? [] : [[field, secret(content)]];
+  });
+  return { ...object, ...(Object.fromEntries(contents) as Properties) };
 }
 
 async function collectionPath(client: Client, inputs: Properties): Promise<string> {

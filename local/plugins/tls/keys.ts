@@ -29,19 +29,13 @@ const CURVES: Readonly<Record<string, { openssl: string; hash: string; ssh?: str
  * @throws for an algorithm or a curve that there is not.
  */
 export async function makeKey(inputs: Properties): Promise<KeyObject> {
-  switch (inputs["algorithm"]) {
-    case "RSA":
-      return (await generate("rsa", { modulusLength: Number(inputs["rsaBits"]) })).privateKey;
-    case "ED25519":
-      return (await generate("ed25519", {})).privateKey;
-    case "ECDSA": {
-      const curve = CURVES[String(inputs["ecdsaCurve"])];
-      if (!curve) throw new Error(`there is no curve ${JSON.stringify(inputs["ecdsaCurve"])}`);
-      return (await generate("ec", { namedCurve: curve.openssl })).privateKey;
-    }
-    default:
-      throw new Error(`there is no algorithm ${JSON.stringify(inputs["algorithm"])}`);
-  }
+  const { algorithm, ecdsaCurve, rsaBits } = inputs;
+  if (algorithm === "RSA") return (await generate("rsa", { modulusLength: Number(rsaBits) })).privateKey;
+  if (algorithm === "ED25519") return (await generate("ed25519", {})).privateKey;
+  if (algorithm !== "ECDSA") throw new Error(`there is no algorithm ${JSON.stringify(algorithm)}`);
+  const curve = typeof ecdsaCurve === "string" ? CURVES[ecdsaCurve] : undefined;
+  if (!curve) throw new Error(`there is no curve ${JSON.stringify(ecdsaCurve)}`);
+  return (await generate("ec", { namedCurve: curve.openssl })).privateKey;
 }
 
 /** Everything that a PrivateKey puts out for a key, the private forms marked as secret. */
@@ -49,14 +43,15 @@ export function keyOutputs(key: KeyObject): { id: string; outputs: Properties } 
   const publicKey = createPublicKey(key);
   const der = publicKey.export({ type: "spki", format: "der" });
   const ssh = sshPublicKey(key);
-  const traditional = { rsa: "pkcs1", ec: "sec1" }[String(key.asymmetricKeyType)] ?? "pkcs8";
+  const written = (type: "pkcs1" | "pkcs8" | "sec1"): string => key.export({ type, format: "pem" }).toString();
+  const traditional = key.asymmetricKeyType === "rsa" ? "pkcs1" : key.asymmetricKeyType === "ec" ? "sec1" : "pkcs8";
   return {
     id: createHash("sha1").update(der).digest("hex"),
     outputs: {
-      privateKeyPem: secret(key.export({ type: traditional as "pkcs8", format: "pem" })),
-      privateKeyPemPkcs8: secret(key.export({ type: "pkcs8", format: "pem" })),
+      privateKeyPem: secret(written(traditional)),
+      privateKeyPemPkcs8: secret(written("pkcs8")),
       privateKeyOpenssh: secret(ssh ? sshPrivateKey(key, ssh) : ""),
-      publicKeyPem: publicKey.export({ type: "spki", format: "pem" }),
+      publicKeyPem: publicKey.export({ type: "spki", format: "pem" }).toString(),
       publicKeyOpenssh: ssh ? `${ssh.type} ${ssh.blob.toString("base64")}\n` : "",
       publicKeyFingerprintMd5: ssh
         ? (createHash("md5").update(ssh.blob).digest("hex").match(/../g)?.join(":") ?? "")
@@ -68,10 +63,13 @@ export function keyOutputs(key: KeyObject): { id: string; outputs: Properties } 
   };
 }
 
+/** How WebCrypto imports a key and signs with it. */
+type SigningAlgorithm = webcrypto.Algorithm & { readonly hash?: string; readonly namedCurve?: string };
+
 /** A key pair with which certificates are signed. */
 export interface SigningKey {
-  readonly keys: CryptoKeyPair;
-  readonly algorithm: Algorithm | EcdsaParams;
+  readonly keys: { readonly privateKey: webcrypto.CryptoKey; readonly publicKey: webcrypto.CryptoKey };
+  readonly algorithm: SigningAlgorithm;
   /** As the resources' `keyAlgorithm`. */
   readonly keyAlgorithm: string;
 }
@@ -89,8 +87,8 @@ export async function signingKey(pem: string): Promise<SigningKey> {
   const publicDer = createPublicKey(key).export({ type: "spki", format: "der" });
   return {
     keys: {
-      privateKey: (await subtle.importKey("pkcs8", privateDer, algorithm, true, ["sign"])) as CryptoKey,
-      publicKey: (await subtle.importKey("spki", publicDer, algorithm, true, ["verify"])) as CryptoKey,
+      privateKey: await subtle.importKey("pkcs8", privateDer, algorithm, true, ["sign"]),
+      publicKey: await subtle.importKey("spki", publicDer, algorithm, true, ["verify"]),
     },
     algorithm,
     keyAlgorithm,
@@ -98,22 +96,16 @@ export async function signingKey(pem: string): Promise<SigningKey> {
 }
 
 function signingAlgorithm(key: KeyObject): Pick<SigningKey, "algorithm" | "keyAlgorithm"> {
-  const curve = Object.entries(CURVES).find(([, { openssl }]) => openssl === key.asymmetricKeyDetails?.namedCurve);
-  switch (key.asymmetricKeyType) {
-    case "rsa":
-      return { algorithm: { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" } as Algorithm, keyAlgorithm: "RSA" };
-    case "ed25519":
-      return { algorithm: { name: "Ed25519" }, keyAlgorithm: "ED25519" };
-    case "ec": {
-      const [name, parameters] = curve ?? [];
-      if (!name || !parameters || name === "P224")
-        throw new Error(`this stand-in cannot sign with curve ${name ?? "?"}`);
-      const namedCurve = name.replace("P", "P-");
-      return { algorithm: { name: "ECDSA", hash: parameters.hash, namedCurve } as EcdsaParams, keyAlgorithm: "ECDSA" };
-    }
-    default:
-      throw new Error(`this stand-in cannot sign with a key of type ${key.asymmetricKeyType ?? "unknown"}`);
+  const type = key.asymmetricKeyType;
+  if (type === "rsa") return { algorithm: { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" }, keyAlgorithm: "RSA" };
+  if (type === "ed25519") return { algorithm: { name: "Ed25519" }, keyAlgorithm: "ED25519" };
+  const [name = "", curve] =
+    Object.entries(CURVES).find(([, { openssl }]) => openssl === key.asymmetricKeyDetails?.namedCurve) ?? [];
+  if (type !== "ec" || !curve || name === "P224") {
+    throw new Error(`this stand-in cannot sign with a key of type ${type ?? "unknown"} ${name}`);
   }
+  const algorithm = { name: "ECDSA", hash: curve.hash, namedCurve: name.replace("P", "P-") };
+  return { algorithm, keyAlgorithm: "ECDSA" };
 }
 
 /** One public key as OpenSSH writes it: https://www.rfc-editor.org/rfc/rfc4253#section-6.6 */
@@ -124,25 +116,22 @@ interface SshPublicKey {
 
 /** Undefined for a key that OpenSSH does not know. */
 function sshPublicKey(key: KeyObject): SshPublicKey | undefined {
+  if (key.asymmetricKeyDetails?.namedCurve === CURVES["P224"]?.openssl) return undefined;
   const jwk = key.export({ format: "jwk" });
   const field = (name: "n" | "e" | "x" | "y"): Buffer => Buffer.from(jwk[name] ?? "", "base64url");
-  switch (key.asymmetricKeyType) {
-    case "rsa": {
-      const type = "ssh-rsa";
-      return { type, blob: Buffer.concat([sshString(type), sshNumber(field("e")), sshNumber(field("n"))]) };
-    }
-    case "ed25519": {
-      const type = "ssh-ed25519";
-      return { type, blob: Buffer.concat([sshString(type), sshString(field("x"))]) };
-    }
-    default: {
-      const ssh = CURVES[String(jwk.crv).replace("P-", "P")]?.ssh;
-      if (ssh === undefined) return undefined;
-      const type = `ecdsa-sha2-${ssh}`;
-      const point = Buffer.concat([Buffer.from([4]), field("x"), field("y")]);
-      return { type, blob: Buffer.concat([sshString(type), sshString(ssh), sshString(point)]) };
-    }
+  if (key.asymmetricKeyType === "rsa") {
+    const type = "ssh-rsa";
+    return { type, blob: Buffer.concat([sshString(type), sshNumber(field("e")), sshNumber(field("n"))]) };
   }
+  if (key.asymmetricKeyType === "ed25519") {
+    const type = "ssh-ed25519";
+    return { type, blob: Buffer.concat([sshString(type), sshString(field("x"))]) };
+  }
+  const ssh = CURVES[(jwk.crv ?? "").replace("P-", "P")]?.ssh;
+  if (ssh === undefined) return undefined;
+  const type = `ecdsa-sha2-${ssh}`;
+  const point = Buffer.concat([Buffer.from([4]), field("x"), field("y")]);
+  return { type, blob: Buffer.concat([sshString(type), sshString(ssh), sshString(point)]) };
 }
 
 /** https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.key */
@@ -151,8 +140,7 @@ function sshPrivateKey(key: KeyObject, { type, blob }: SshPublicKey): string {
   const field = (name: "n" | "e" | "d" | "p" | "q" | "qi" | "x"): Buffer => Buffer.from(jwk[name] ?? "", "base64url");
   const publicPart = blob.subarray(sshString(type).length);
   const secretPart = {
-    rsa: () =>
-      Buffer.concat(([..."nedipq"] as const).map((name) => sshNumber(field((name === "i" ? "qi" : name) as "d")))),
+    rsa: () => Buffer.concat((["n", "e", "d", "qi", "p", "q"] as const).map((name) => sshNumber(field(name)))),
     ed25519: () => Buffer.concat([publicPart, sshString(Buffer.concat([field("d"), field("x")]))]),
     ec: () => Buffer.concat([publicPart, sshNumber(field("d"))]),
   }[String(key.asymmetricKeyType) as "rsa" | "ed25519" | "ec"]();

@@ -1,0 +1,229 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execa } from "execa";
+import { stringify } from "yaml";
+import { chartRepositoryUrl, stopChartRepository } from "../local/chart-repository";
+import { destroyCluster } from "../local/cluster/cluster";
+import { environment, type LocalEngine, localEngine, pulumiDirectory } from "../local/engine";
+import { prepare } from "../local/prepare";
+import { progressTo } from "../local/progress";
+import { project } from "../local/stack";
+import type { Toolchain } from "../local/toolchain/toolchain";
+import { charts } from "../src/charts";
+
+/**
+ * `npm run bench`: what the program costs beside its floor and beside the commands it replaces. Machines and days differ, so
+ * each figure is a ratio of two things measured alternately in one run, of medians. Prints a table, then the same as JSON;
+ * exit code 1 when a target is missed.
+ */
+
+/** One line of the table. */
+interface Measured {
+  readonly what: string;
+  /** Of ours and of what it is compared with, in seconds, or in MiB. */
+  readonly ours: number;
+  readonly other?: number;
+  readonly unit: "s" | "MiB";
+  /** What the ratio, or our figure where there is nothing to compare with, may be at most. */
+  readonly atMost: number;
+}
+
+const progress = progressTo();
+const tsx = ["--import", "tsx"];
+
+/** Seconds that a pod of the modelled cluster takes to become ready: pulling an image and starting takes about that. */
+const podReadySeconds = 20;
+
+async function seconds(work: () => Promise<unknown>): Promise<number> {
+  const begin = performance.now();
+  await work();
+  return (performance.now() - begin) / 1000;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}
+
+/** Runs the two alternately, so that a slow minute of the machine hits both. */
+async function alternately(
+  rounds: number,
+  ours: () => Promise<unknown>,
+  other: () => Promise<unknown>,
+): Promise<{ ours: number; other: number }> {
+  const times: { ours: number[]; other: number[] } = { ours: [], other: [] };
+  for (let round = 0; round < rounds; round += 1) {
+    times.ours.push(await seconds(ours));
+    times.other.push(await seconds(other));
+  }
+  return { ours: median(times.ours), other: median(times.other) };
+}
+
+async function withEngine<T>(
+  options: { readonly podReadySeconds?: number },
+  work: (engine: LocalEngine, toolchain: Toolchain) => Promise<T>,
+): Promise<T> {
+  const engine = localEngine(await mkdtemp(join(tmpdir(), "gitlab-workspaces-bench-")));
+  const toolchain = await prepare(engine, progress, options);
+  try {
+    return await work(engine, toolchain);
+  } finally {
+    await stopChartRepository(engine);
+    await destroyCluster(engine, toolchain);
+    await rm(engine.root, { recursive: true, force: true });
+  }
+}
+
+function pulumi(
+  engine: LocalEngine,
+  toolchain: Toolchain,
+  arguments_: readonly string[],
+  { cwd = project, env = {} }: { readonly cwd?: string; readonly env?: Record<string, string> } = {},
+) {
+  return execa(join(pulumiDirectory(engine), "pulumi"), [...arguments_, "--non-interactive", "--color", "never"], {
+    cwd,
+    env: { ...environment(engine, toolchain), ...env },
+    extendEnv: false,
+  });
+}
+
+async function programStart(): Promise<Measured> {
+  const run = (file: string) => execa(process.execPath, [...tsx, join(__dirname, file)], { cwd: project });
+  const times = await alternately(
+    9,
+    () => run("start-program.ts"),
+    () => run("import-sdks.ts"),
+  );
+  return { what: "(a) program start / import of the same SDKs", ...times, unit: "s", atMost: 1.3 };
+}
+
+async function preview(engine: LocalEngine, toolchain: Toolchain): Promise<Measured> {
+  // `stack init` writes into the project it runs in: a scratch copy, so that the working tree stays as it is.
+  const scratch = join(engine.root, "empty-program");
+  await mkdir(scratch);
+  await writeFile(join(scratch, "Pulumi.yaml"), "name: empty-program\nruntime: nodejs\n");
+  const env = { PULUMI_STACK: "empty", PULUMI_OPTION_CONFIG_FILE: join(scratch, "Pulumi.empty.yaml") };
+  await pulumi(engine, toolchain, ["stack", "init", "empty"], { cwd: scratch, env });
+  const empty = { cwd: join(__dirname, "empty-program"), env };
+  const times = await alternately(
+    5,
+    () => pulumi(engine, toolchain, ["preview"]),
+    () => pulumi(engine, toolchain, ["preview"], empty),
+  );
+  return { what: "(b) preview of the platform / of an empty program", ...times, unit: "s", atMost: 1.5 };
+}
+
+async function peakMemory(engine: LocalEngine, toolchain: Toolchain): Promise<Measured> {
+  const file = join(engine.root, "peak-memory");
+  await writeFile(file, "");
+  const env = { NODE_OPTIONS: `--require ${join(__dirname, "peak-memory.cjs")}`, BENCH_PEAK_MEMORY: file };
+  for (let round = 0; round < 3; round += 1) await pulumi(engine, toolchain, ["preview"], { env });
+  const peaks = (await readFile(file, "utf8")).trim().split("\n").map(Number);
+  return { what: "(d) peak memory of the program in a preview", ours: median(peaks) / 1024, unit: "MiB", atMost: 300 };
+}
+
+/** The tutorial's commands, one after another as a person runs them: https://docs.gitlab.com/user/workspace/set_up_gitlab_agent_and_proxies/ */
+async function tutorial(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
+  const env = environment(engine, toolchain);
+  const repository = await chartRepositoryUrl(engine);
+  const run = (file: string, arguments_: readonly string[], input = "") =>
+    execa(file, arguments_, { env, extendEnv: false, input });
+  const helm = async (release: string, namespace: string, chart: keyof typeof charts, values: unknown) => {
+    await run(
+      toolchain.helm,
+      [
+        ...["upgrade", "--install", release, chart, "--repo", repository ?? "", "--version", charts[chart].version],
+        ...["--namespace", namespace, "--create-namespace", "--wait", "--timeout", "10m", "--values", "-"],
+      ],
+      stringify(values),
+    );
+  };
+  const apply = (object: unknown) => run(toolchain.kubectl, ["apply", "-f", "-"], stringify(object));
+
+  await helm("ingress-nginx", "gitlab-ingress-controller", "ingress-nginx", {
+    controller: { admissionWebhooks: { enabled: false } },
+  });
+  await apply({ apiVersion: "v1", kind: "Namespace", metadata: { name: "gitlab-workspaces" } });
+  const stringData = Object.fromEntries(
+    ["client_id", "client_secret", "host", "redirect_uri", "signing_key"].map((key) => [`auth.${key}`, "x"]),
+  );
+  await apply({
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name: "gitlab-workspaces-proxy-config", namespace: "gitlab-workspaces" },
+    stringData: { ...stringData, "ssh.host_key": "x" },
+  });
+  await helm("gitlab-workspaces-proxy", "gitlab-workspaces", "gitlab-workspaces-proxy", {
+    ingress: {
+      enabled: true,
+      className: "nginx",
+      hosts: [{ host: "w.example.test", paths: [{ path: "/", pathType: "Prefix" }] }],
+      tls: [{ secretName: "gitlab-workspace-proxy-tls", hosts: ["w.example.test"] }],
+    },
+  });
+  await helm("gitlab-agent-local", "gitlab-agent-local", "gitlab-agent", {
+    config: { kasAddress: "wss://kas.gitlab.com", token: "x" },
+  });
+}
+
+async function platformUp(): Promise<Measured> {
+  const options = { podReadySeconds };
+  const ours = await withEngine(options, (engine, toolchain) =>
+    seconds(() => pulumi(engine, toolchain, ["up", "--yes", "--skip-preview"])),
+  );
+  const other = await withEngine(options, (engine, toolchain) => seconds(() => tutorial(engine, toolchain)));
+  return {
+    what: `(c) up / the tutorial's commands, pods ready after ${podReadySeconds} s`,
+    ours,
+    other,
+    unit: "s",
+    atMost: 0.6,
+  };
+}
+
+async function warmStart(engine: LocalEngine, toolchain: Toolchain): Promise<Measured> {
+  const start = () =>
+    execa("npm", ["start"], { cwd: project, env: { GITLAB_WORKSPACES_HOME: engine.root }, stdin: "ignore" });
+  await start();
+  const times = await alternately(5, start, () => pulumi(engine, toolchain, ["up", "--yes", "--skip-preview"]));
+  return { what: "(e) warm npm start / the engine's own up", ...times, unit: "s", atMost: 2 };
+}
+
+function report(lines: readonly Measured[]): boolean {
+  const rows = lines.map(({ what, ours, other, unit, atMost }) => {
+    const compared = other === undefined ? ours : ours / other;
+    return { what, ours, other, unit, compared, atMost, met: compared <= atMost };
+  });
+  const figure = (value: number | undefined, digits = 2): string => (value === undefined ? "-" : value.toFixed(digits));
+  const table = [
+    ["", "ours", "other", "unit", "ratio", "at most", "met"],
+    ...rows.map((row) => [
+      row.what,
+      figure(row.ours),
+      figure(row.other),
+      row.unit,
+      row.other === undefined ? "-" : figure(row.compared),
+      String(row.atMost),
+      row.met ? "yes" : "NO",
+    ]),
+  ];
+  const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((row) => (row[column] ?? "").length)));
+  for (const row of table) console.log(row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  "));
+  console.log(`\n${JSON.stringify(rows)}`);
+  return rows.every(({ met }) => met);
+}
+
+async function main(): Promise<void> {
+  const start = await progress.step("(a) program start", programStart);
+  const [previewed, memory, warm] = await withEngine({}, async (engine, toolchain) => [
+    await progress.step("(b) preview", () => preview(engine, toolchain)),
+    await progress.step("(d) peak memory", () => peakMemory(engine, toolchain)),
+    await progress.step("(e) warm start", () => warmStart(engine, toolchain)),
+  ]);
+  const up = await progress.step("(c) up beside the tutorial", platformUp);
+  const lines = [start, previewed, up, memory, warm].filter((line) => line !== undefined);
+  if (!report(lines)) process.exitCode = 1;
+}
+
+void main();

@@ -1,0 +1,173 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { z } from "zod";
+import { agentTokenKey, secrets, settingsSchema } from "../src/config/schema";
+
+type Schema = z.core.JSONSchema.BaseSchema;
+
+const namespace = "gitlab-workspaces";
+
+const isSchema = (schema: unknown): schema is Schema => typeof schema === "object" && schema !== null;
+
+/** JSON Schema of a whole stack file, `stacks/Pulumi.<stack>.yaml`, for editors. */
+export function stackFileSchema(): unknown {
+  const { properties, required = [], $schema } = settingsSchema();
+  const secure = (description: string) => ({
+    description: `Secret. ${description}`,
+    type: "object",
+    properties: { secure: { type: "string" } },
+    required: ["secure"],
+    additionalProperties: false,
+  });
+  const { agentToken, ...single } = secrets;
+  return {
+    $schema,
+    title: "Stack of GitLab Workspaces",
+    type: "object",
+    properties: {
+      config: {
+        type: "object",
+        properties: {
+          "pulumi:disable-default-providers": {
+            description: "Has kubernetes in it, so that nothing ever reaches the cluster of your own kubeconfig.",
+            type: "array",
+            items: { type: "string" },
+            contains: { const: "kubernetes" },
+          },
+          ...prefixed(Object.entries(properties ?? {}).map(([key, schema]) => [key, asWritten(schema)])),
+          ...prefixed(Object.entries(single).map(([key, { description }]) => [key, secure(description)])),
+        },
+        patternProperties: {
+          [`^${namespace}:${agentTokenKey("[a-z0-9-]+")}$`]: secure(agentToken.description),
+          [`^(?!${namespace}:|pulumi:disable-default-providers$)`]: {},
+        },
+        required: ["pulumi:disable-default-providers", ...required.map((key) => `${namespace}:${key}`)],
+        additionalProperties: false,
+      },
+    },
+    required: ["config"],
+  };
+}
+
+function prefixed(entries: readonly (readonly [string, unknown])[]): Record<string, unknown> {
+  return Object.fromEntries(entries.map(([key, schema]) => [`${namespace}:${key}`, schema]));
+}
+
+/** `pulumi config set` writes a boolean at the top level as text. */
+function asWritten(schema: unknown): unknown {
+  if (!isSchema(schema) || schema.type !== "boolean") return schema;
+  return { ...schema, type: ["boolean", "string"], enum: [true, false, "true", "false"] };
+}
+
+/** The reference of every key, Markdown. */
+export function reference(): string {
+  const settings = rows([], settingsSchema(), "always").map(
+    ({ key, type, required, description }) => `| \`${key}\` | ${type} | ${required} | ${description} |`,
+  );
+  const secretRows = Object.entries(secrets).map(([name, { description, required, file }]) => {
+    const key = name === "agentToken" ? agentTokenKey("<agent>") : name;
+    const typed = name === "agentToken" ? agentTokenKey("team-a") : name;
+    return `| \`${key}\` | ${required} | ${description} | \`pulumi config set --secret ${namespace}:${typed} < ${file}\` |`;
+  });
+  return `# Configuration
+
+Made by \`npm run docs\` from \`src/config/schema.ts\`. Every key below has the prefix \`${namespace}:\`. Beside them a stack
+must have \`kubernetes\` in \`pulumi:disable-default-providers\`. A key that is not below is an error.
+
+## Settings
+
+| key | type | required | what it is |
+| --- | --- | --- | --- |
+${settings.join("\n")}
+
+## Secrets
+
+Each secret is a key of its own, never inside an object, and stored with \`--secret\`. One in plain text is refused.
+
+| key | required | what it is | command |
+| --- | --- | --- | --- |
+${secretRows.join("\n")}
+`;
+}
+
+interface Row {
+  readonly key: string;
+  readonly type: string;
+  /** When the key must be set, or what it is without. */
+  readonly required: string;
+  readonly description: string;
+}
+
+/** One row for each value in `schema`, and for each choice in a union the rows that belong to it. */
+function rows(path: readonly string[], schema: Schema, required: string): Row[] {
+  if (schema.oneOf) return unionRows(path, schema, required);
+  if (isSchema(schema.items)) return rows([...path.slice(0, -1), `${path.at(-1) ?? ""}[]`], schema.items, required);
+  const properties = Object.entries(schema.properties ?? {});
+  if (properties.length === 0) return [row(path, schema, required)];
+  return properties.flatMap(([name, property]) => {
+    if (!isSchema(property)) return [];
+    const always = schema.required?.includes(name) ?? false;
+    return rows([...path, name], property, always ? required : "no");
+  });
+}
+
+/** The key that tells the members apart comes once, with all its values; the others say with which value they go. */
+function unionRows(path: readonly string[], union: Schema, required: string): Row[] {
+  const members = (union.oneOf ?? []).filter(isSchema);
+  const choices = members.flatMap(({ properties = {}, required: needed = [] }) =>
+    Object.entries(properties).flatMap(([name, property]) => {
+      if (!isSchema(property) || property.const === undefined) return [];
+      const others = Object.fromEntries(Object.entries(properties).filter(([other]) => other !== name));
+      return [{ name, value: String(property.const), description: property.description, others, needed }];
+    }),
+  );
+  const key = [...path, choices[0]?.name].join(".");
+  return [
+    {
+      key,
+      type: choices.map(({ value }) => code(value)).join(", "),
+      required: withDefault(required, Object.values(union.default ?? {})[0]),
+      description: choices.map(({ value, description }) => `${code(value)}: ${cell(description)}`).join("<br>"),
+    },
+    ...choices.flatMap(({ value, others, needed }) =>
+      Object.entries(others).flatMap(([name, property]) => {
+        const when = `${key} is ${value}`;
+        const condition = needed.includes(name) ? when : `no; read when ${when}`;
+        return isSchema(property) ? rows([...path, name], property, condition) : [];
+      }),
+    ),
+  ];
+}
+
+function row(path: readonly string[], schema: Schema, required: string): Row {
+  const type = schema.enum ? schema.enum.map(code).join(", ") : schema.type === "object" ? "map" : String(schema.type);
+  const description = cell(schema.description);
+  return { key: path.join("."), type, required: withDefault(required, schema.default), description };
+}
+
+function withDefault(required: string, value: unknown): string {
+  return value === undefined ? required : `${required}, default ${code(value)}`;
+}
+
+function code(value: unknown): string {
+  return `\`${typeof value === "string" ? value : JSON.stringify(value)}\``;
+}
+
+/** Text for a table: outside code, Markdown takes angle brackets for HTML. */
+function cell(text: string | undefined): string {
+  const parts = (text ?? "").replaceAll("|", "\\|").split("`");
+  return parts
+    .map((part, index) => (index % 2 === 0 ? part.replaceAll("<", "&lt;").replaceAll(">", "&gt;") : part))
+    .join("`");
+}
+
+/** The generated files, by path from the top of the repository. */
+export function generated(): Record<string, string> {
+  return {
+    "stacks/schema.json": `${JSON.stringify(stackFileSchema(), null, 2)}\n`,
+    "docs/configuration.md": reference(),
+  };
+}
+
+if (require.main === module)
+  for (const [path, text] of Object.entries(generated())) writeFileSync(join(__dirname, "..", path), text);

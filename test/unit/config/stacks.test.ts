@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Ajv } from "ajv";
+import { parse } from "yaml";
+import { generated } from "../../../docs/generate";
+import type { Config } from "../../../src/config/schema";
+import { makeCertificate } from "../../support/certificates";
+import { kubeconfig, load, useStack } from "./stack";
+
+const root = join(__dirname, "..", "..", "..");
+const read = (path: string) => readFileSync(join(root, path), "utf8");
+
+interface StackFile {
+  config: Record<string, unknown>;
+}
+
+const examples = readdirSync(join(root, "stacks")).filter((file) => /^Pulumi\..*\.yaml$/.test(file));
+
+describe("the example stacks", () => {
+  const validate = new Ajv({ allowUnionTypes: true }).compile(JSON.parse(read("stacks/schema.json")) as object);
+
+  it("are one for the local engine and one for each cloud", () => {
+    assert.deepEqual(examples, ["Pulumi.local.yaml", "Pulumi.self-managed.yaml"]);
+  });
+
+  for (const file of examples) {
+    describe(`in ${file}`, () => {
+      before(useStack);
+      const text = read(join("stacks", file));
+      const { config } = parse(text) as StackFile;
+
+      it("is what the program accepts once its secrets are set", async () => {
+        const { tls, loaded } = await loadExample(config);
+        assert.equal(loaded.cluster.cloud, "self-managed");
+        assert.equal(loaded.tls.mode, tls);
+      });
+
+      it("is checked by editors, which find nothing wrong with it", () => {
+        assert.ok(text.startsWith("# yaml-language-server: $schema=./schema.json\n"));
+        assert.ok(validate({ config }), JSON.stringify(validate.errors));
+      });
+
+      it("holds no secret, encrypted or not", () => {
+        assert.doesNotMatch(text, /secure:|PRIVATE KEY/);
+      });
+    });
+  }
+
+  it("are checked by editors, which do find a typo, a nested secret, and a secret in plain text", () => {
+    const { config } = parse(read("stacks/Pulumi.local.yaml")) as StackFile;
+    const valid = (changes: object) => validate({ config: { ...config, ...changes } });
+    assert.ok(valid({ "gitlab-workspaces:agentToken-local": { secure: "v1:x" }, "aws:region": "eu-west-1" }));
+    assert.ok(valid({ "gitlab-workspaces:production": "true" }));
+    assert.ok(!valid({ "gitlab-workspaces:domian": "x.example.com" }));
+    assert.ok(!valid({ "gitlab-workspaces:tls": { mode: "self-signed", key: { secure: "v1:x" } } }));
+    assert.ok(!valid({ "gitlab-workspaces:tlsKey": "plain" }));
+    assert.ok(!valid({ "pulumi:disable-default-providers": ["aws"] }));
+  });
+});
+
+describe("the generated files", () => {
+  for (const [path, text] of Object.entries(generated()))
+    it(`have ${path} as the schema is now: \`npm run docs\` writes it anew`, () => {
+      assert.equal(read(path), text);
+    });
+});
+
+/** Loads an example with the secrets that its comments tell how to set, and a certificate where it has a placeholder. */
+async function loadExample(config: Readonly<Record<string, unknown>>): Promise<{ tls: unknown; loaded: Config }> {
+  const prefix = "gitlab-workspaces:";
+  const settings = Object.fromEntries(
+    Object.entries(config)
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([key, value]) => [key.slice(prefix.length), value]),
+  );
+  const tls = settings["tls"] as { mode: string; certificate?: string };
+  const agents = settings["agents"] as { name: string }[];
+  const domain = String(settings["domain"]);
+  const issued = await makeCertificate({ name: domain, covers: [domain, `*.${domain}`] });
+  const provided = tls.mode === "provided";
+  const loaded = load({
+    settings: { ...settings, ...(provided ? { tls: { ...tls, certificate: issued.certificate } } : {}) },
+    secrets: {
+      kubeconfig,
+      oauthClientSecret: "secret",
+      ...(provided ? { tlsKey: issued.key } : {}),
+      ...Object.fromEntries(agents.map(({ name }) => [`agentToken-${name}`, "token"])),
+    },
+    explicitProviders: config["pulumi:disable-default-providers"],
+  });
+  return { tls: tls.mode, loaded };
+}

@@ -25,7 +25,11 @@ export default tseslint.config(
     ["**/local/**", "**/test/**", "**/clusters/**", "**/cluster", "@pulumi/aws*", "@pulumi/gcp*", "@pulumi/azure*"],
     "The platform is cloud-blind: it sees the Cluster contract through its arguments only.",
   ),
-  arrow(["src/config/**"], ["**/local/**", "**/test/**", "**/clusters/**", "**/platform/**", "**/deploy"], "Config imports nothing of the program."),
+  arrow(
+    ["src/config/**"],
+    ["**/local/**", "**/test/**", "**/clusters/**", "**/platform/**", "**/deploy"],
+    "Config imports nothing of the program.",
+  ),
   {
     files: ["test/**"],
     rules: {

@@ -188,7 +188,9 @@ cli
 cli
   .command("tools")
   .description("build the tools, and nothing else")
-  .action(async () => void (await ensureToolchain(progress)));
+  .action(async () => {
+    await ensureToolchain(progress);
+  });
 cli
   .command("env")
   .description("print exports for pulumi, kubectl and helm")

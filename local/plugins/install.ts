@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -103,7 +104,7 @@ async function place(file: string, content: string, mode = 0o644): Promise<void>
     await chmod(file, mode);
     return;
   }
-  const temporary = `${file}.${process.pid}.tmp`;
+  const temporary = `${file}.${randomUUID()}.tmp`;
   try {
     await writeFile(temporary, content, { mode });
     await chmod(temporary, mode);

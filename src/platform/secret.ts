@@ -11,8 +11,8 @@ export interface SecretArgs {
 }
 
 /**
- * A Kubernetes Secret. Its values go as `data`, whole and marked secret, and not as `stringData`: the API server answers
- * with `data`, and an answer in a place that held no secret before stands readable in the engine's own logs from `-v=3` on.
+ * A Kubernetes Secret. Its values go as `data`, whole and marked secret, and not as `stringData`, from which a key that
+ * is dropped would stay in the Secret: https://kubernetes.io/docs/concepts/configuration/secret/#restriction-data-must-be-base64
  */
 export function createSecret(
   logicalName: string,

@@ -7,6 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { parse, parseAllDocuments, stringify } from "yaml";
+import { progressTo } from "../../local/progress";
+import { ensureToolchain } from "../../local/toolchain/toolchain";
 import { packageCharts, serveCharts } from "../../local/charts/repository";
 import type { ChartServer } from "../../local/charts/repository";
 
@@ -45,10 +47,9 @@ describe("stand-in chart repository", () => {
   let server: ChartServer;
   const cleanUp: (() => Promise<void>)[] = [];
 
-  before(async () => {
-    const path = process.env["LOCAL_HELM"];
-    assert.ok(path, "LOCAL_HELM must name the helm binary");
-    helm = path;
+  before(async function () {
+    this.timeout(3_600_000);
+    ({ helm } = await ensureToolchain(progressTo()));
     scratch = await mkdtemp(join(tmpdir(), "charts-"));
     cleanUp.unshift(() => rm(scratch, { recursive: true, force: true }));
     directory = join(scratch, "repository");

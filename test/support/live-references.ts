@@ -20,13 +20,12 @@ export async function brokenReferences(engine: TestEngine): Promise<string[]> {
   const find = (kind: string, namespace: string | undefined, name: unknown): Live | undefined =>
     all.find((o) => o.kind === kind && o.metadata.name === name && o.metadata.namespace === namespace);
 
-  const expect = (from: Live, kind: string, name: unknown, key?: unknown): void => {
+  const expect = (from: Live, kind: string, name: string | undefined, key?: string): void => {
     const namespace = kind === "IngressClass" ? undefined : from.metadata.namespace;
     const found = find(kind, namespace, name);
-    const what = `${from.kind} ${from.metadata.name} -> ${kind} ${String(name)}`;
+    const what = `${from.kind} ${from.metadata.name} -> ${kind} ${name ?? "(none)"}`;
     if (!found) broken.push(`${what}: not there`);
-    else if (key !== undefined && found.data?.[String(key)] === undefined)
-      broken.push(`${what}: no key ${String(key)}`);
+    else if (key !== undefined && found.data?.[key] === undefined) broken.push(`${what}: no key ${key}`);
   };
 
   for (const object of all) {
@@ -37,7 +36,7 @@ export async function brokenReferences(engine: TestEngine): Promise<string[]> {
   return broken;
 }
 
-type Expect = (from: Live, kind: string, name: unknown, key?: unknown) => void;
+type Expect = (from: Live, kind: string, name: string | undefined, key?: string) => void;
 interface Reference {
   readonly name?: string;
   readonly key?: string;

@@ -46,8 +46,8 @@ describe("The tool chain build", () => {
     });
     running.add(child);
     let output = "";
-    child.stdout?.on("data", (data: Buffer) => (output += data.toString()));
-    child.stderr?.on("data", (data: Buffer) => (output += data.toString()));
+    child.stdout.on("data", (data: Buffer) => (output += data.toString()));
+    child.stderr.on("data", (data: Buffer) => (output += data.toString()));
     const ended = once(child, "close").then(([code]) => {
       running.delete(child);
       return { code: code as number | null, output };
@@ -56,9 +56,15 @@ describe("The tool chain build", () => {
   }
 
   const cached = async (): Promise<string[]> => await readdir(join(scratch, "cache", "gitlab-workspaces", "toolchain"));
+  /** Resolves when the command has printed `text` to standard error. */
   const saying = async (child: ChildProcess, text: string): Promise<void> => {
     let heard = "";
-    while (!heard.includes(text)) heard += String((await once(child.stderr ?? child, "data"))[0]);
+    await new Promise<void>((resolve) => {
+      child.stderr?.on("data", (data: Buffer) => {
+        heard += data.toString();
+        if (heard.includes(text)) resolve();
+      });
+    });
   };
 
   it("says that Go is missing, what for, and how to get it", async () => {

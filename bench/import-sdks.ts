@@ -1,5 +1,13 @@
-/** The SDKs that the program loads, and nothing else: the floor under its start. */
+/** What the program uses of the SDKs, and nothing else: the floor under its start. */
 import "@pulumi/pulumi";
 import "@pulumi/kubernetes";
-import "@pulumi/random";
-import "@pulumi/tls";
+import "@pulumi/kubernetes/core/v1/namespace";
+import "@pulumi/kubernetes/core/v1/secret";
+import "@pulumi/kubernetes/core/v1/service";
+import "@pulumi/kubernetes/helm/v3/release";
+import "@pulumi/kubernetes/networking/v1/ingress";
+import "@pulumi/kubernetes/policy/v1/podDisruptionBudget";
+import "@pulumi/kubernetes/provider";
+import "@pulumi/random/randomPassword";
+import "@pulumi/tls/privateKey";
+import "@pulumi/tls/selfSignedCert";

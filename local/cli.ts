@@ -7,6 +7,7 @@ import { chartRepositoryUrl, forgetChartRepository, stopChartRepository } from "
 import { clusterState, destroyCluster, stopCluster } from "./cluster/cluster";
 import { environment, type LocalEngine, localEngine, pulumiDirectory, settings, stackName } from "./engine";
 import { Failure } from "./failure";
+import { interruption } from "./interruption";
 import { withLock } from "./lock";
 import { progressTo } from "./progress";
 import { prepare } from "./prepare";
@@ -56,11 +57,13 @@ async function announce(engine: LocalEngine): Promise<void> {
 
 /** Runs the CLI with its output going straight through, and ends as it ends. */
 async function stream(engine: LocalEngine, toolchain: Toolchain, arguments_: readonly string[]): Promise<void> {
-  const { failed, exitCode } = await execa(
+  const child = execa(
     join(pulumiDirectory(engine), "pulumi"),
     [...arguments_, "--non-interactive", "--color", process.stdout.isTTY ? "auto" : "never"],
     { cwd: project, env: environment(engine, toolchain), extendEnv: false, stdio: "inherit", reject: false },
   );
+  if (interruption.signal.aborted) child.kill("SIGINT");
+  const { failed, exitCode } = await child;
   if (!failed) return;
   throw new Failure(
     `\`pulumi ${arguments_[0] ?? ""}\` ended with exit code ${exitCode}; what it printed above says why.\n` +
@@ -196,28 +199,27 @@ cli
   .description("print exports for pulumi, kubectl and helm")
   .action(() => env(localEngine()));
 
-let interrupted = false;
-const interruption = "\nInterrupted. What is whole is kept; the rest is made by: npm start";
+const whereThingsStand = "\nInterrupted. What is whole is kept; the rest is made by: npm start";
 
 // A terminal sends Ctrl-C to the children as well. They end in good order, pulumi above all, and only then do we.
 process.on("SIGINT", () => {
-  if (interrupted || !progress.busy()) {
-    progress.say(interruption);
+  if (interruption.signal.aborted || !progress.busy()) {
+    progress.say(whereThingsStand);
     process.exit(130);
   }
-  interrupted = true;
+  interruption.abort();
 });
 
 cli
   .parseAsync()
   .catch((error: unknown) => {
     process.exitCode = 1;
-    if (interrupted) return;
+    if (interruption.signal.aborted) return;
     const text = error instanceof Failure ? error.message : String((error as Error).stack ?? error);
     progress.say(`\nerror: ${text}`);
   })
   .finally(() => {
-    if (!interrupted) return;
-    progress.say(interruption);
+    if (!interruption.signal.aborted) return;
+    progress.say(whereThingsStand);
     process.exitCode = 130;
   });

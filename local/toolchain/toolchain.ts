@@ -7,6 +7,7 @@ import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { execa } from "execa";
 import { Failure } from "../failure";
+import { interruption } from "../interruption";
 import { withLock } from "../lock";
 import type { Progress } from "../progress";
 
@@ -176,6 +177,7 @@ async function go(
     cwd,
     env: { GOTOOLCHAIN: "local", CGO_ENABLED: "0", GOFLAGS: "-mod=readonly -buildvcs=false", GOWORK: "off" },
     reject: false,
+    signal: interruption.signal,
   });
   const lines: string[] = [];
   let downloaded = 0;

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { parse, stringify } from "yaml";
+import { parse } from "yaml";
 import { packageCharts } from "../../local/charts/repository";
 import { brokenReferences } from "../support/live-references";
 import { type Ended, startEngine, type Step, type TestEngine } from "../support/engine";
@@ -97,7 +97,7 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
     // Building the tools, where they are not built yet, takes most of an hour on a slow machine.
     this.timeout(3_600_000);
     engine = await startEngine();
-    for (const [key, input] of Object.entries(canaries)) await setSecret(key, input);
+    for (const [key, input] of Object.entries(canaries)) await engine.setSecret(key, input);
     assert.deepEqual(new Set((await engine.up()).map(({ op }) => op)), new Set(["create"]));
   });
 
@@ -105,24 +105,12 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
     await engine.stop();
   });
 
-  async function setSecret(key: string, input: string): Promise<void> {
-    const ended = await engine.pulumi(["config", "set", "--secret", `gitlab-workspaces:${key}`], { input });
-    assert.equal(ended.exitCode, 0, ended.all);
-  }
-
   /** A piece of the kubeconfig's client key. */
   async function clientKey(): Promise<string> {
     const { users } = parse(await readFile(engine.engine.kubeconfig, "utf8")) as {
       users: [{ user: { "client-key-data": string } }];
     };
     return users[0].user["client-key-data"].slice(200, 260);
-  }
-
-  async function editConfig(edit: (config: Record<string, unknown>) => void): Promise<void> {
-    const file = engine.engine.stackConfig;
-    const stack = parse(await readFile(file, "utf8")) as { config: Record<string, unknown> };
-    edit(stack.config);
-    await writeFile(file, stringify(stack));
   }
 
   it("puts the three Secrets there, with the type and the keys that the proxy reads", async () => {
@@ -205,7 +193,7 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
       (await engine.get<Live>("secret", "gitlab-workspaces-proxy-config", "--namespace", proxy)).metadata.uid;
     const before = { proxy: await pods(proxy), agent: await pods("gitlab-agent-local"), secret: await uid() };
 
-    await setSecret("oauthClientSecret", `${canaries.oauthClientSecret}-rotated`);
+    await engine.setSecret("oauthClientSecret", `${canaries.oauthClientSecret}-rotated`);
     assert.deepEqual(told(await engine.up()), ["update workspaces-proxy", "update workspaces-proxy-config"]);
 
     const after = await pods(proxy);
@@ -225,10 +213,8 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
       directory: charts,
       extraVersions: { "gitlab-workspaces-proxy": ["0.1.26"] },
     });
-    await editConfig((config) => {
-      const settings = config["gitlab-workspaces:charts"] as Record<string, Record<string, unknown>>;
-      settings["gitlab-workspaces-proxy"] = { ...settings["gitlab-workspaces-proxy"], version: "0.1.26" };
-    });
+    const key = "gitlab-workspaces:charts.gitlab-workspaces-proxy.version";
+    assert.equal((await engine.pulumi(["config", "set", "--path", key, "0.1.26"])).exitCode, 0);
     assert.deepEqual(told(await engine.up()), ["update workspaces-proxy"]);
   });
 
@@ -263,7 +249,7 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
         .join("\n");
 
     // A change under way shows old and new values in every form of output there is.
-    await setSecret("agentToken-local", `${canaries["agentToken-local"]}-rotated`);
+    await engine.setSecret("agentToken-local", `${canaries["agentToken-local"]}-rotated`);
     for (const form of [["--diff"], ["--json"], ["--logtostderr", "-v=2"]]) {
       look(`preview ${form.join(" ")}`, (await engine.pulumi(["preview", ...form])).all);
     }
@@ -289,10 +275,7 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
 
   it("tells a user's mistakes all at once, without a stack trace, before anything is touched", async () => {
     const good = await readFile(engine.engine.stackConfig, "utf8");
-    await editConfig((config) => {
-      config["gitlab-workspaces:domain"] = "https://workspaces.example.test";
-      config["gitlab-workspaces:clustr"] = { cloud: "self-managed" };
-    });
+    await engine.configure({ domain: "https://workspaces.example.test", clustr: { cloud: "self-managed" } });
     const ended = await engine.pulumi(["up", "--yes", "--skip-preview"]);
     await writeFile(engine.engine.stackConfig, good);
     assert.notEqual(ended.exitCode, 0);
@@ -321,7 +304,7 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
 
   it("leaves no secret in a temporary folder when it is killed while Helm works", async () => {
     const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-killed-"));
-    await setSecret("oauthClientSecret", `${canaries.oauthClientSecret}-killed`);
+    await engine.setSecret("oauthClientSecret", `${canaries.oauthClientSecret}-killed`);
     const running = engine.start(["up", "--yes", "--skip-preview"], { TMPDIR: scratch });
     await seen("helm", running.pid);
     running.kill("SIGKILL");

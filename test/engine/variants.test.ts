@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
-import { parse, stringify } from "yaml";
 import { makeCertificate } from "../support/certificates";
 import { startEngine, type TestEngine } from "../support/engine";
 import { brokenReferences } from "../support/live-references";
@@ -18,7 +16,7 @@ describe("Another instance with traefik, provided certificates, SSH and two agen
     const own = { from: new Date(Date.now() - day), to: new Date(Date.now() + 90 * day) };
     const apex = await makeCertificate({ name: domain, covers: [domain], algorithm: "RSA", ...own });
     const wildcard = await makeCertificate({ name: domain, covers: [`*.${domain}`], algorithm: "EC", ...own });
-    await configure({
+    await engine.configure({
       domain,
       instance: "blue",
       production: true,
@@ -27,27 +25,15 @@ describe("Another instance with traefik, provided certificates, SSH and two agen
       proxy: { ssh: { service: "LoadBalancer", port: 2222 } },
       agents: [{ name: "local" }, { name: "data", namespace: "data-agent", serviceAccount: "default" }],
     });
-    await setSecret("tlsKey", apex.key.replaceAll("\n", "\r\n"));
-    await setSecret("wildcardTlsKey", wildcard.key);
-    await setSecret("agentToken-data", "agent-token-of-data");
+    await engine.setSecret("tlsKey", apex.key.replaceAll("\n", "\r\n"));
+    await engine.setSecret("wildcardTlsKey", wildcard.key);
+    await engine.setSecret("agentToken-data", "agent-token-of-data");
     await engine.up();
   });
 
   after(async () => {
     await engine.stop();
   });
-
-  async function configure(settings: Record<string, unknown>): Promise<void> {
-    const file = engine.engine.stackConfig;
-    const stack = parse(await readFile(file, "utf8")) as { config: Record<string, unknown> };
-    for (const [key, setting] of Object.entries(settings)) stack.config[`gitlab-workspaces:${key}`] = setting;
-    await writeFile(file, stringify(stack));
-  }
-
-  async function setSecret(key: string, input: string): Promise<void> {
-    const ended = await engine.pulumi(["config", "set", "--secret", `gitlab-workspaces:${key}`], { input });
-    assert.equal(ended.exitCode, 0, ended.all);
-  }
 
   it("leaves no reference that leads nowhere", async () => {
     assert.deepEqual(await brokenReferences(engine), []);

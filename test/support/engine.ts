@@ -1,7 +1,8 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
+import { parse, stringify } from "yaml";
 import { stopChartRepository } from "../../local/chart-repository";
 import { destroyCluster } from "../../local/cluster/cluster";
 import { environment, type LocalEngine, localEngine, pulumiDirectory } from "../../local/engine";
@@ -43,6 +44,12 @@ export interface TestEngine {
   up(arguments_?: readonly string[]): Promise<Step[]>;
   /** Starts the CLI on the stack and does not wait for it. */
   start(arguments_: readonly string[], env?: Record<string, string>): Started;
+  /** Sets non-secret keys of the stack's config, without the program's namespace. */
+  configure(settings: Readonly<Record<string, unknown>>): Promise<void>;
+  /** Encrypts a secret key of the stack's config, or removes it. */
+  setSecret(key: string, value: string | undefined): Promise<void>;
+  /** Applies one object to the cluster. */
+  apply(object: object): Promise<void>;
   /** Runs kubectl and returns what it printed. @throws when it fails. */
   kubectl(...arguments_: string[]): Promise<string>;
   /** `kubectl get -o json` of the given kinds or names: the items, or the one object. */
@@ -79,11 +86,32 @@ export async function startEngine(): Promise<TestEngine> {
     return stdout;
   };
 
+  const succeed = async (arguments_: readonly string[], input = ""): Promise<void> => {
+    const { exitCode, all } = await pulumi(arguments_, { input });
+    if (exitCode !== 0) throw new Error(`pulumi ${arguments_.join(" ")} failed:\n${all}`);
+  };
+
   return {
     engine,
     toolchain,
     pulumi,
     kubectl,
+    async configure(settings) {
+      const stack = parse(await readFile(engine.stackConfig, "utf8")) as { config: Record<string, unknown> };
+      for (const [key, setting] of Object.entries(settings)) stack.config[`gitlab-workspaces:${key}`] = setting;
+      await writeFile(engine.stackConfig, stringify(stack));
+    },
+    async setSecret(key, value) {
+      const name = `gitlab-workspaces:${key}`;
+      await succeed(value === undefined ? ["config", "rm", name] : ["config", "set", "--secret", name], value);
+    },
+    async apply(object) {
+      await execa(toolchain.kubectl, ["apply", "-f", "-"], {
+        env: environment(engine, toolchain),
+        extendEnv: false,
+        input: JSON.stringify(object),
+      });
+    },
     start(arguments_, env = {}) {
       const child = run(arguments_, "", env);
       if (child.pid === undefined) throw new Error("pulumi did not start");

@@ -28,11 +28,11 @@ export const secrets: Readonly<Record<string, string>> = {
 /**
  * Stack config of a small self-managed stack.
  * @param settings non-secret keys to add or replace; undefined removes one.
- * @param more secret keys to add or replace.
+ * @param more secret keys to add or replace; undefined removes one.
  */
 export function stack(
   settings: Readonly<Record<string, unknown>> = {},
-  more: Readonly<Record<string, string>> = {},
+  more: Readonly<Record<string, string | undefined>> = {},
 ): StackConfig {
   const all: Record<string, unknown> = {
     domain: "workspaces.example.test",
@@ -43,7 +43,7 @@ export function stack(
     agents: [{ name: "main" }],
     ...settings,
   };
-  const secretSettings = { ...secrets, ...more };
+  const secretSettings: Record<string, string | undefined> = { ...secrets, ...more };
   const config: Record<string, string> = { "pulumi:disable-default-providers": JSON.stringify(["kubernetes"]) };
   for (const [key, value] of Object.entries({ ...all, ...secretSettings })) {
     if (value === undefined) continue;

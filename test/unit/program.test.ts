@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { parse } from "yaml";
+import { filledExample } from "../support/examples";
 import { type Recorded, type Run, runProgram, secretSignature, value } from "../support/program";
 import { secrets, signingKey, stack } from "../support/stacks";
 
@@ -282,6 +283,40 @@ describe("The program", () => {
     assert.deepEqual(find(run, release, "gitlab-agent-main").inputs["repositoryOpts"], {
       repo: "https://charts.gitlab.io",
     });
+  });
+});
+
+describe("The example of a self-managed cluster", () => {
+  it("makes exactly these resources", async () => {
+    const own = { from: new Date(Date.now() - 86_400_000), to: new Date(Date.now() + 90 * 86_400_000) };
+    const { settings, secrets: given } = await filledExample("Pulumi.self-managed.yaml", own);
+    const run = await runProgram(stack({ ...settings }, { ...given, "agentToken-main": undefined }));
+    assert.deepEqual(run.resources.map(({ type, name }) => `${type} ${name}`).sort(), [
+      "gitlab-workspaces:clusters:SelfManaged cluster",
+      "gitlab-workspaces:platform:GitLabAgent gitlab-agent-team-a",
+      "gitlab-workspaces:platform:TlsSecrets workspaces-proxy-tls",
+      "gitlab-workspaces:platform:Traefik traefik",
+      "gitlab-workspaces:platform:WorkspacesProxy workspaces-proxy",
+      "kubernetes:core/v1:Namespace gitlab-agent-team-a-namespace",
+      "kubernetes:core/v1:Namespace traefik-namespace",
+      "kubernetes:core/v1:Namespace workspaces-proxy-namespace",
+      "kubernetes:core/v1:Secret gitlab-agent-team-a-token",
+      "kubernetes:core/v1:Secret workspaces-proxy-config",
+      "kubernetes:core/v1:Secret workspaces-proxy-tls-domain",
+      "kubernetes:core/v1:Secret workspaces-proxy-tls-wildcard",
+      "kubernetes:core/v1:Service traefik-service",
+      "kubernetes:core/v1:Service workspaces-proxy-metrics-closed",
+      "kubernetes:core/v1:Service workspaces-proxy-ssh",
+      "kubernetes:helm.sh/v3:Release gitlab-agent-team-a",
+      "kubernetes:helm.sh/v3:Release traefik",
+      "kubernetes:helm.sh/v3:Release workspaces-proxy",
+      "kubernetes:networking.k8s.io/v1:Ingress workspaces-proxy-metrics-closed",
+      "kubernetes:policy/v1:PodDisruptionBudget gitlab-agent-team-a-disruption-budget",
+      "kubernetes:policy/v1:PodDisruptionBudget workspaces-proxy-disruption-budget",
+      "pulumi:providers:kubernetes kubernetes",
+      "random:index/randomPassword:RandomPassword workspaces-proxy-signing-key",
+      "tls:index/privateKey:PrivateKey workspaces-proxy-ssh-host-key",
+    ]);
   });
 });
 

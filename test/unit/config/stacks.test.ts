@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ajv } from "ajv";
 import { parse } from "yaml";
 import { generated } from "../../../docs/generate";
-import type { Config } from "../../../src/config/schema";
-import { makeCertificate } from "../../support/certificates";
-import { kubeconfig, load, useStack } from "./stack";
+import { examples, exampleText, filledExample } from "../../support/examples";
+import { load, useStack } from "./stack";
 
 const root = join(__dirname, "..", "..", "..");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
@@ -14,8 +13,6 @@ const read = (path: string) => readFileSync(join(root, path), "utf8");
 interface StackFile {
   config: Record<string, unknown>;
 }
-
-const examples = readdirSync(join(root, "stacks")).filter((file) => /^Pulumi\..*\.yaml$/.test(file));
 
 describe("the example stacks", () => {
   const validate = new Ajv({ allowUnionTypes: true }).compile(JSON.parse(read("stacks/schema.json")) as object);
@@ -27,13 +24,14 @@ describe("the example stacks", () => {
   for (const file of examples) {
     describe(`in ${file}`, () => {
       before(useStack);
-      const text = read(join("stacks", file));
+      const text = exampleText(file);
       const { config } = parse(text) as StackFile;
 
       it("is what the program accepts once its secrets are set", async () => {
-        const { tls, loaded } = await loadExample(config);
+        const { settings, secrets } = await filledExample(file);
+        const loaded = load({ settings, secrets, explicitProviders: config["pulumi:disable-default-providers"] });
         assert.equal(loaded.cluster.cloud, "self-managed");
-        assert.equal(loaded.tls.mode, tls);
+        assert.equal(loaded.tls.mode, (settings["tls"] as { mode: string }).mode);
       });
 
       it("is checked by editors, which find nothing wrong with it", () => {
@@ -65,29 +63,3 @@ describe("the generated files", () => {
       assert.equal(read(path), text);
     });
 });
-
-/** Loads an example with the secrets that its comments tell how to set, and a certificate where it has a placeholder. */
-async function loadExample(config: Readonly<Record<string, unknown>>): Promise<{ tls: unknown; loaded: Config }> {
-  const prefix = "gitlab-workspaces:";
-  const settings = Object.fromEntries(
-    Object.entries(config)
-      .filter(([key]) => key.startsWith(prefix))
-      .map(([key, value]) => [key.slice(prefix.length), value]),
-  );
-  const tls = settings["tls"] as { mode: string; certificate?: string };
-  const agents = settings["agents"] as { name: string }[];
-  const domain = String(settings["domain"]);
-  const issued = await makeCertificate({ name: domain, covers: [domain, `*.${domain}`] });
-  const provided = tls.mode === "provided";
-  const loaded = load({
-    settings: { ...settings, ...(provided ? { tls: { ...tls, certificate: issued.certificate } } : {}) },
-    secrets: {
-      kubeconfig,
-      oauthClientSecret: "secret",
-      ...(provided ? { tlsKey: issued.key } : {}),
-      ...Object.fromEntries(agents.map(({ name }) => [`agentToken-${name}`, "token"])),
-    },
-    explicitProviders: config["pulumi:disable-default-providers"],
-  });
-  return { tls: tls.mode, loaded };
-}

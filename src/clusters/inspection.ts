@@ -67,7 +67,7 @@ export async function inspectCluster(kubeconfig: Secret): Promise<string[]> {
 
 /** The reason without response bodies or headers, which may repeat credentials. */
 function unreachable(server: string, error: unknown): string {
-  const { code, cause } = error as { code?: unknown; cause?: { code?: unknown } };
+  const { code, cause, message } = error as { code?: unknown; cause?: { code?: unknown }; message?: unknown };
   const status = typeof code === "number" ? code : undefined;
   if (status === 401 || status === 403) {
     return (
@@ -75,7 +75,9 @@ function unreachable(server: string, error: unknown): string {
       "must be allowed.\nTry the same kubeconfig by hand: kubectl auth can-i list storageclasses"
     );
   }
-  const words = [cause?.code, code].find((word) => typeof word === "string");
+  // An error without a code is the client's own, or what a credential plugin said: its first line is what helps.
+  const told = typeof message === "string" ? message.split("\n")[0]?.slice(0, 200) : undefined;
+  const words = [cause?.code, code, told].find((word) => typeof word === "string");
   const reason = status === undefined ? (words ?? "no answer") : `HTTP ${status}`;
   return (
     `The cluster at ${server} does not answer (${reason}); nothing was created.\n` +

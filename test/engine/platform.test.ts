@@ -292,6 +292,17 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
     assert.notEqual(none.exitCode, 0);
     assert.match(none.all, /no default StorageClass.*Found: kwok-volume/);
     await engine.kubectl("annotate", "storageclass", "kwok-volume", `${annotation}=true`, "--overwrite");
+    const second = { name: "second", annotations: { [annotation]: "true" } };
+    await engine.apply({
+      apiVersion: "storage.k8s.io/v1",
+      kind: "StorageClass",
+      metadata: second,
+      provisioner: "x.test/y",
+    });
+    const two = await engine.pulumi(["up", "--yes", "--skip-preview"]);
+    assert.notEqual(two.exitCode, 0);
+    assert.match(two.all, /2 default StorageClasses: kwok-volume, second\./);
+    await engine.kubectl("delete", "storageclass", "second");
     assert.deepEqual(told(await engine.up()), []);
   });
 

@@ -3,6 +3,7 @@ import { createCluster } from "./cluster";
 import type { Config, Secret } from "./config/schema";
 import { agentConfig } from "./platform/agent-config";
 import { type DnsRecord, dnsRecords } from "./platform/dns-records";
+import { GeneratedSecrets } from "./platform/generated-secrets";
 import { GitLabAgent } from "./platform/gitlab-agent";
 import { createIngressController } from "./platform/ingress";
 import { names } from "./platform/names";
@@ -33,6 +34,7 @@ export async function deploy(config: Config): Promise<Outputs> {
   const { charts, domain } = config;
   const loadBalancerAnnotations = cluster.loadBalancer.annotations;
   const own = names(config.instance);
+  const { signingKey, sshHostKey } = new GeneratedSecrets("generated-secrets", config);
 
   const ingress = createIngressController({ config: config.ingress, charts, names: own, loadBalancerAnnotations }, on);
   const proxy = new WorkspacesProxy(
@@ -42,8 +44,8 @@ export async function deploy(config: Config): Promise<Outputs> {
       gitlabUrl: config.gitlab.url,
       oauthClientId: config.oauthClientId,
       oauthClientSecret: config.oauthClientSecret,
-      signingKey: config.signingKey,
-      sshHostKey: config.sshHostKey,
+      signingKey,
+      sshHostKey,
       tls: config.tls,
       ssh: config.proxy.ssh,
       ingress,

@@ -1,8 +1,6 @@
 import { createHash } from "node:crypto";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import * as random from "@pulumi/random";
-import * as tls from "@pulumi/tls";
 import type { ChartConfig, Config, Secret, TlsConfig } from "../config/schema";
 import { chartRelease, type Values } from "./chart-release";
 import { type IngressController, loadBalancerAddress, serviceAddress, spread } from "./ingress";
@@ -18,10 +16,10 @@ export interface WorkspacesProxyArgs {
   readonly gitlabUrl: string;
   readonly oauthClientId: string;
   readonly oauthClientSecret: Secret;
-  /** Signs the session cookies; made when absent. */
-  readonly signingKey?: Secret | undefined;
-  /** PEM private key without passphrase; made when absent. */
-  readonly sshHostKey?: Secret | undefined;
+  /** Signs the session cookies. */
+  readonly signingKey: Secret;
+  /** PEM private key without passphrase. */
+  readonly sshHostKey: Secret;
   readonly tls: TlsConfig;
   readonly ssh: Config["proxy"]["ssh"];
   readonly ingress: IngressController;
@@ -69,8 +67,8 @@ export class WorkspacesProxy extends pulumi.ComponentResource {
       "auth.client_secret": args.oauthClientSecret,
       "auth.host": args.gitlabUrl,
       "auth.redirect_uri": this.redirectUri,
-      "auth.signing_key": args.signingKey ?? this.generatedSigningKey(name),
-      "ssh.host_key": args.sshHostKey ?? this.generatedHostKey(name),
+      "auth.signing_key": args.signingKey,
+      "ssh.host_key": args.sshHostKey,
     };
     const secret = createSecret(
       `${name}-config`,
@@ -196,20 +194,6 @@ export class WorkspacesProxy extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: [service] },
     );
-  }
-
-  private generatedSigningKey(name: string): Secret {
-    const password = new random.RandomPassword(`${name}-signing-key`, { length: 64, special: false }, { parent: this });
-    return pulumi.secret(password.result);
-  }
-
-  private generatedHostKey(name: string): Secret {
-    const key = new tls.PrivateKey(
-      `${name}-ssh-host-key`,
-      { algorithm: "ECDSA", ecdsaCurve: "P256" },
-      { parent: this },
-    );
-    return pulumi.secret(key.privateKeyPem);
   }
 }
 

@@ -38,6 +38,7 @@ describe("The program", () => {
   it("makes exactly these resources for a small self-managed stack", () => {
     assert.deepEqual(run.resources.map(({ type, name }) => `${type} ${name}`).sort(), [
       "gitlab-workspaces:clusters:SelfManaged cluster",
+      "gitlab-workspaces:platform:GeneratedSecrets generated-secrets",
       "gitlab-workspaces:platform:GitLabAgent gitlab-agent-main",
       "gitlab-workspaces:platform:IngressNginx ingress-nginx",
       "gitlab-workspaces:platform:TlsSecrets workspaces-proxy-tls",
@@ -58,8 +59,8 @@ describe("The program", () => {
       "kubernetes:policy/v1:PodDisruptionBudget gitlab-agent-main-disruption-budget",
       "kubernetes:policy/v1:PodDisruptionBudget workspaces-proxy-disruption-budget",
       "pulumi:providers:kubernetes kubernetes",
-      "random:index/randomPassword:RandomPassword workspaces-proxy-signing-key",
-      "tls:index/privateKey:PrivateKey workspaces-proxy-ssh-host-key",
+      "random:index/randomPassword:RandomPassword signing-key",
+      "tls:index/privateKey:PrivateKey ssh-host-key",
       "tls:index/privateKey:PrivateKey workspaces-proxy-tls-key",
       "tls:index/selfSignedCert:SelfSignedCert workspaces-proxy-tls-certificate",
     ]);
@@ -208,8 +209,8 @@ describe("The program", () => {
     const given = await runProgram(stack({}, { signingKey }));
     const settings = held(find(given, secret, "workspaces-proxy-config"));
     assert.equal(at(settings, "auth\\.signing_key"), signingKey);
-    assert.ok(!given.resources.some(({ name }) => name === "workspaces-proxy-signing-key"));
-    assert.ok(given.resources.some(({ name }) => name === "workspaces-proxy-ssh-host-key"));
+    assert.ok(!given.resources.some(({ name }) => name === "signing-key"));
+    assert.ok(given.resources.some(({ name }) => name === "ssh-host-key"));
   });
 
   it("lists the records to create for the domain and its wildcard", async () => {
@@ -293,6 +294,7 @@ describe("The example of a self-managed cluster", () => {
     const run = await runProgram(stack({ ...settings }, { ...given, "agentToken-main": undefined }));
     assert.deepEqual(run.resources.map(({ type, name }) => `${type} ${name}`).sort(), [
       "gitlab-workspaces:clusters:SelfManaged cluster",
+      "gitlab-workspaces:platform:GeneratedSecrets generated-secrets",
       "gitlab-workspaces:platform:GitLabAgent gitlab-agent-team-a",
       "gitlab-workspaces:platform:TlsSecrets workspaces-proxy-tls",
       "gitlab-workspaces:platform:Traefik traefik",
@@ -314,8 +316,8 @@ describe("The example of a self-managed cluster", () => {
       "kubernetes:policy/v1:PodDisruptionBudget gitlab-agent-team-a-disruption-budget",
       "kubernetes:policy/v1:PodDisruptionBudget workspaces-proxy-disruption-budget",
       "pulumi:providers:kubernetes kubernetes",
-      "random:index/randomPassword:RandomPassword workspaces-proxy-signing-key",
-      "tls:index/privateKey:PrivateKey workspaces-proxy-ssh-host-key",
+      "random:index/randomPassword:RandomPassword signing-key",
+      "tls:index/privateKey:PrivateKey ssh-host-key",
     ]);
   });
 });

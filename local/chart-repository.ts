@@ -1,12 +1,13 @@
 import { spawn } from "node:child_process";
-import { existsSync, openSync } from "node:fs";
-import { readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { openSync } from "node:fs";
+import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { packageCharts } from "./charts/repository";
 import type { LocalEngine } from "./engine";
 import { Failure } from "./failure";
+import { commandLine } from "./processes";
 import type { Toolchain } from "./toolchain/toolchain";
+import { readIfThere, writeWhole } from "./whole-file";
 
 /** The running chart repository, as remembered between commands. */
 interface Running {
@@ -29,7 +30,7 @@ export async function ensureChartRepository(engine: LocalEngine, toolchain: Tool
   if (!started) {
     throw new Failure(`The chart repository did not start. See ${logFile(engine)}, then try again: npm start`);
   }
-  await writeFile(engine.chartRepository, JSON.stringify(started));
+  await writeWhole(engine.chartRepository, JSON.stringify(started));
   return url(started.port);
 }
 
@@ -45,21 +46,20 @@ export async function stopChartRepository(engine: LocalEngine): Promise<void> {
   if (remembered && (await isOurs(engine, remembered))) process.kill(remembered.pid);
 }
 
-/** Forgets the chart repository's port, after it was stopped. */
-export async function forgetChartRepository(engine: LocalEngine): Promise<void> {
-  await rm(engine.chartRepository, { force: true });
-}
-
+/** What was remembered; undefined when there is nothing, or nothing that can be read. */
 async function running(engine: LocalEngine): Promise<Running | undefined> {
-  if (!existsSync(engine.chartRepository)) return undefined;
-  return JSON.parse(await readFile(engine.chartRepository, "utf8")) as Running;
+  try {
+    const text = await readIfThere(engine.chartRepository);
+    return text === undefined ? undefined : (JSON.parse(text) as Running);
+  } catch {
+    return undefined;
+  }
 }
 
 /** A process id may have been given to somebody else since: only a process that serves our directory is ours. */
 async function isOurs(engine: LocalEngine, { pid }: Running): Promise<boolean> {
-  const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-  const words = commandLine.split("\0");
-  return words.includes(server) && words.includes(engine.charts);
+  const words = await commandLine(pid);
+  return words.some((word) => basename(word) === basename(server)) && words.includes(engine.charts);
 }
 
 /** Starts the server; undefined when it ends before it says its port, as it does when the port is taken. */
@@ -69,6 +69,8 @@ async function start(engine: LocalEngine, port: number): Promise<Running | undef
     cwd: join(__dirname, ".."),
     detached: true,
     stdio: ["ignore", "pipe", log],
+    // It outlives this command, and needs nothing of the user's environment.
+    env: { PATH: process.env["PATH"] },
   });
   const { pid, stdout } = child;
   if (!stdout) return undefined;

@@ -1,16 +1,18 @@
 import { existsSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
 import { execa } from "execa";
-import { chartRepositoryUrl, forgetChartRepository, stopChartRepository } from "./chart-repository";
+import { chartRepositoryUrl, stopChartRepository } from "./chart-repository";
 import { clusterState, destroyCluster, stopCluster } from "./cluster/cluster";
 import { environment, type LocalEngine, localEngine, pulumiDirectory, settings, stackName } from "./engine";
 import { Failure } from "./failure";
+import { claimFolder, isClaimed } from "./folder";
 import { interruption } from "./interruption";
 import { withLock } from "./lock";
 import { progressTo } from "./progress";
 import { prepare } from "./prepare";
+import { recover } from "./recovery";
 import { project, pulumi, stackExists } from "./stack";
 import { ensureToolchain, missingParts, type Toolchain, toolchainCache } from "./toolchain/toolchain";
 
@@ -19,9 +21,10 @@ const progress = progressTo();
 /** `npm start`: everything, up to a deployed platform. Again: whatever is missing, which usually is nothing. */
 async function start(engine: LocalEngine): Promise<void> {
   await announce(engine);
-  await mkdir(engine.root, { recursive: true, mode: 0o700 });
+  await claimFolder(engine);
   await withLock(engine.root, progress, async () => {
     const toolchain = await prepare(engine, progress);
+    await recover(engine, toolchain, progress);
     await progress.step(`pulumi up of the stack "${stackName}"`, () =>
       stream(engine, toolchain, ["up", "--yes", "--skip-preview"]),
     );
@@ -63,17 +66,22 @@ async function stream(engine: LocalEngine, toolchain: Toolchain, arguments_: rea
     { cwd: project, env: environment(engine, toolchain), extendEnv: false, stdio: "inherit", reject: false },
   );
   if (interruption.signal.aborted) child.kill("SIGINT");
-  const { failed, exitCode } = await child;
+  // Whoever ends us by name does not reach the child, which has to end in good order.
+  const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
+  process.on("SIGTERM", pass).on("SIGHUP", pass);
+  const { failed, exitCode, signal } = await child;
+  process.off("SIGTERM", pass).off("SIGHUP", pass);
   if (!failed) return;
   throw new Failure(
-    `\`pulumi ${arguments_[0] ?? ""}\` ended with exit code ${exitCode}; what it printed above says why.\n` +
-      "What was made so far is kept, and going on from there is: npm start",
+    `\`pulumi ${arguments_[0] ?? ""}\` ${signal ? `was ended by ${signal}` : `ended with exit code ${exitCode}`}; what it printed above says why.\n` +
+      "What was made so far is kept. When the cause is mended: npm start\n" +
+      "To begin again with nothing: npm run destroy && npm start",
   );
 }
 
 /** `npm run status`: what runs and where, without changing anything. */
 async function status(engine: LocalEngine): Promise<void> {
-  if (!existsSync(engine.root)) {
+  if (!(await isClaimed(engine))) {
     console.log("Nothing is deployed on this machine. To begin: npm start");
     return;
   }
@@ -109,7 +117,7 @@ async function status(engine: LocalEngine): Promise<void> {
 
 /** `npm run stop`: ends every process and keeps everything on disk. */
 async function stop(engine: LocalEngine): Promise<void> {
-  if (!existsSync(engine.root)) {
+  if (!(await isClaimed(engine))) {
     progress.say("Nothing is deployed on this machine.");
     return;
   }
@@ -123,17 +131,11 @@ async function stop(engine: LocalEngine): Promise<void> {
 
 /** `npm run destroy`: `pulumi destroy`, then the cluster, then the folder. */
 async function destroy(engine: LocalEngine, options: { readonly tools?: boolean }): Promise<void> {
-  if (existsSync(engine.root)) {
+  if (await isClaimed(engine)) {
     await withLock(engine.root, progress, async () => {
       const toolchain = await ensureToolchain(progress);
-      if (await stackExists(engine, toolchain)) {
-        await prepare(engine, progress);
-        await progress.step(`pulumi destroy of the stack "${stackName}"`, () =>
-          stream(engine, toolchain, ["destroy", "--yes", "--skip-preview"]),
-        );
-      }
+      await destroyStack(engine, toolchain);
       await stopChartRepository(engine);
-      await forgetChartRepository(engine);
       await destroyCluster(engine, toolchain);
       await rm(engine.root, { recursive: true, force: true });
     });
@@ -149,11 +151,29 @@ async function destroy(engine: LocalEngine, options: { readonly tools?: boolean 
   }
 }
 
+/** `pulumi destroy`, as long as it can be done: cluster and state go together, so nothing is lost where it cannot. */
+async function destroyStack(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
+  if (!existsSync(engine.stackConfig)) return;
+  try {
+    await prepare(engine, progress);
+    await recover(engine, toolchain, progress);
+    await progress.step(`pulumi destroy of the stack "${stackName}"`, () =>
+      stream(engine, toolchain, ["destroy", "--yes", "--skip-preview"]),
+    );
+  } catch (error) {
+    if (!(error instanceof Failure) || interruption.signal.aborted) throw error;
+    progress.say(`\n${error.message}\n\nGoing on without it: the whole cluster and its state are removed.`);
+  }
+}
+
 /** `npm run -s env`: exports for a shell, so that ordinary commands work on this engine. */
 async function env(engine: LocalEngine): Promise<void> {
   if (!existsSync(engine.stackConfig)) throw new Failure("Nothing is deployed on this machine. To begin: npm start");
   const toolchain = await ensureToolchain(progress);
   const quoted = (value: string): string => `'${value.replaceAll("'", `'\\''`)}'`;
+  console.log("# The stack's settings come from stacks/Pulumi.local.yaml at every `npm start`: edit them there.");
+  // It would be taken before the file that PULUMI_CONFIG_PASSPHRASE_FILE names.
+  console.log("unset PULUMI_CONFIG_PASSPHRASE");
   for (const [key, value] of Object.entries(settings(engine, toolchain))) {
     console.log(`export ${key}=${quoted(value)}`);
   }
@@ -200,6 +220,12 @@ cli
   .action(() => env(localEngine()));
 
 const whereThingsStand = "\nInterrupted. What is whole is kept; the rest is made by: npm start";
+
+// `npm run status | head` closes the pipe before everything is said.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
 
 // A terminal sends Ctrl-C to the children as well. They end in good order, pulumi above all, and only then do we.
 process.on("SIGINT", () => {

@@ -1,5 +1,7 @@
 import { homedir } from "node:os";
-import { delimiter, dirname, join } from "node:path";
+import { delimiter, dirname, join, resolve } from "node:path";
+import { fromEnvironment } from "./environment";
+import { Failure } from "./failure";
 import type { Toolchain } from "./toolchain/toolchain";
 import { versions } from "./toolchain/toolchain";
 
@@ -7,6 +9,8 @@ import { versions } from "./toolchain/toolchain";
 export interface LocalEngine {
   /** Everything below here belongs to this engine and goes with `destroy`. */
   readonly root: string;
+  /** File that says that the folder is a local engine's: without it nothing in the folder is touched. */
+  readonly marker: string;
   /** PULUMI_HOME of this engine: never the user's own. */
   readonly pulumiHome: string;
   /** Directory of the file backend: the state of the stack. */
@@ -32,10 +36,13 @@ export interface LocalEngine {
 /** Name of the stack that the local engine runs. */
 export const stackName = "local";
 
-/** Lays out an engine below `root`. Creates nothing. */
-export function localEngine(root = defaultRoot()): LocalEngine {
+/** Lays out an engine below `root`. Creates nothing. @throws Failure when the folder cannot be one of ours. */
+export function localEngine(folder = defaultRoot()): LocalEngine {
+  const root = resolve(folder);
+  refuseFolder(root);
   return {
     root,
+    marker: join(root, "local-engine"),
     pulumiHome: join(root, "pulumi"),
     state: join(root, "state"),
     passphrase: join(root, "passphrase"),
@@ -52,9 +59,24 @@ export function localEngine(root = defaultRoot()): LocalEngine {
 /** `$GITLAB_WORKSPACES_HOME`, or `gitlab-workspaces` in the user's state directory. */
 function defaultRoot(): string {
   return (
-    process.env["GITLAB_WORKSPACES_HOME"] ??
-    join(process.env["XDG_STATE_HOME"] ?? join(homedir(), ".local", "state"), "gitlab-workspaces")
+    fromEnvironment("GITLAB_WORKSPACES_HOME") ??
+    join(fromEnvironment("XDG_STATE_HOME") ?? join(homedir(), ".local", "state"), "gitlab-workspaces")
   );
+}
+
+/** kwok splits what it is told at spaces, and `destroy` removes the folder as a whole. */
+function refuseFolder(root: string): void {
+  const remedy = "Name a folder of its own for it, or none: unset GITLAB_WORKSPACES_HOME";
+  if (/\s/.test(root)) {
+    throw new Failure(`GITLAB_WORKSPACES_HOME is "${root}"; it must be a path without white space.\n${remedy}`);
+  }
+  const precious = [homedir(), join(__dirname, "..")];
+  const within = (inner: string, outer: string): boolean => `${inner}/`.startsWith(`${outer.replace(/\/$/, "")}/`);
+  if (precious.some((folder) => within(folder, root)) || within(root, join(__dirname, ".."))) {
+    throw new Failure(
+      `GITLAB_WORKSPACES_HOME is ${root}, which holds or belongs to your home directory or this project.\n${remedy}`,
+    );
+  }
 }
 
 /** Where `npx pulumi` of npm's `pulumi` package looks for the CLI of its own version below PULUMI_HOME. */

@@ -4,8 +4,10 @@ import { join } from "node:path";
 import { ensureChartRepository } from "./chart-repository";
 import { type ClusterOptions, ensureCluster } from "./cluster/cluster";
 import { type LocalEngine, pulumiDirectory } from "./engine";
+import { claimFolder } from "./folder";
 import { installPlugins } from "./plugins/install";
 import type { Progress } from "./progress";
+import { restoreCheckpoint } from "./recovery";
 import { ensureStack } from "./stack";
 import { ensureToolchain, type Toolchain } from "./toolchain/toolchain";
 
@@ -20,12 +22,14 @@ export async function prepare(
   cluster: ClusterOptions = {},
 ): Promise<Toolchain> {
   const toolchain = await ensureToolchain(progress);
-  await mkdir(engine.root, { recursive: true, mode: 0o700 });
+  await claimFolder(engine);
   await mkdir(engine.kwok, { recursive: true });
   await progress.step("Kubernetes control plane", () => ensureCluster(engine, toolchain, cluster));
   await progress.step("charts, plugins and stack config", async () => {
     await ensurePulumi(engine, toolchain);
     await installPlugins({ pulumiHome: engine.pulumiHome, helm: toolchain.helm, clusters: engine.clusters });
+    if (await restoreCheckpoint(engine))
+      progress.say("  the stack's state was cut off while it was written: its backup is back");
     await ensureStack(engine, toolchain, await ensureChartRepository(engine, toolchain));
   });
   return toolchain;

@@ -8,6 +8,7 @@ import { charts } from "../src/charts";
 import { environment, type LocalEngine, pulumiDirectory, stackName } from "./engine";
 import { Failure } from "./failure";
 import type { Toolchain } from "./toolchain/toolchain";
+import { writeWhole } from "./whole-file";
 
 /** The project: where Pulumi.yaml is. */
 export const project = join(__dirname, "..");
@@ -30,7 +31,7 @@ const namespace = "gitlab-workspaces";
 export async function ensureStack(engine: LocalEngine, toolchain: Toolchain, chartRepository: string): Promise<void> {
   await mkdir(engine.state, { recursive: true });
   if (!existsSync(engine.passphrase)) {
-    await writeFile(engine.passphrase, randomBytes(24).toString("base64url"), { mode: 0o600 });
+    await writeWhole(engine.passphrase, randomBytes(24).toString("base64url"));
   }
 
   const encryptionsalt = await ensureEncryptionSalt(engine, toolchain);
@@ -38,7 +39,11 @@ export async function ensureStack(engine: LocalEngine, toolchain: Toolchain, cha
   const present = existsSync(engine.stackConfig)
     ? (parse(await readFile(engine.stackConfig, "utf8")) as StackConfig)
     : undefined;
-  const secrets = Object.entries(present?.config ?? {}).filter(([, value]) => isSecure(value));
+  const tokens = agentTokens(wanted.config);
+  const secrets = Object.entries(present?.config ?? {})
+    .filter(([, value]) => isSecure(value))
+    // The token of an agent that the stack no longer has would be refused.
+    .filter(([key]) => !key.startsWith(`${namespace}:agentToken-`) || tokens.includes(key));
   const merged = {
     encryptionsalt,
     config: {
@@ -47,7 +52,7 @@ export async function ensureStack(engine: LocalEngine, toolchain: Toolchain, cha
       ...Object.fromEntries(secrets),
     },
   };
-  await writeFile(engine.stackConfig, stringify(merged));
+  await writeWhole(engine.stackConfig, stringify(merged));
   await ensureSecrets(engine, toolchain, merged.config);
 }
 
@@ -82,15 +87,21 @@ function localCharts(configured: unknown, repository: string): Record<string, un
   return Object.fromEntries(Object.keys(charts).map((name) => [name, { repository, ...own[name] }]));
 }
 
+/** Keys of the tokens of the stack's agents. */
+function agentTokens(config: Readonly<Record<string, unknown>>): string[] {
+  const agents = config[`${namespace}:agents`];
+  const entries: unknown[] = Array.isArray(agents) ? agents : [];
+  return entries.map((agent) => `${namespace}:agentToken-${String((agent as { name?: unknown } | null)?.name)}`);
+}
+
 /** Sets the secrets that are missing, and the kubeconfig whenever the cluster has a new one. Values go by standard input. */
 async function ensureSecrets(
   engine: LocalEngine,
   toolchain: Toolchain,
   config: Readonly<Record<string, unknown>>,
 ): Promise<void> {
-  const agents = (config[`${namespace}:agents`] ?? []) as { name: string }[];
-  for (const key of ["oauthClientSecret", ...agents.map(({ name }) => `agentToken-${name}`)]) {
-    if (config[`${namespace}:${key}`] !== undefined) continue;
+  for (const key of [`${namespace}:oauthClientSecret`, ...agentTokens(config)]) {
+    if (config[key] !== undefined) continue;
     await setSecret(engine, toolchain, key, `stand-in-${randomBytes(24).toString("base64url")}`);
   }
   const kubeconfig = await readFile(engine.kubeconfig, "utf8");
@@ -98,12 +109,12 @@ async function ensureSecrets(
   const remembered = join(engine.root, "kubeconfig.sha256");
   const known = existsSync(remembered) ? await readFile(remembered, "utf8") : undefined;
   if (known === fingerprint && config[`${namespace}:kubeconfig`] !== undefined) return;
-  await setSecret(engine, toolchain, "kubeconfig", kubeconfig);
-  await writeFile(remembered, fingerprint);
+  await setSecret(engine, toolchain, `${namespace}:kubeconfig`, kubeconfig);
+  await writeWhole(remembered, fingerprint);
 }
 
 async function setSecret(engine: LocalEngine, toolchain: Toolchain, key: string, value: string): Promise<void> {
-  await pulumi(engine, toolchain, ["config", "set", "--secret", `${namespace}:${key}`], value);
+  await pulumi(engine, toolchain, ["config", "set", "--secret", key], value);
 }
 
 function isSecure(value: unknown): boolean {

@@ -1,12 +1,15 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { parse, parseAllDocuments } from "yaml";
 import type { LocalEngine } from "../engine";
 import { Failure } from "../failure";
+import { commandLine } from "../processes";
 import type { Toolchain } from "../toolchain/toolchain";
+import { writeWhole } from "../whole-file";
 
 /** kwok's name of the one cluster below an engine's root. */
 const name = "local";
@@ -36,33 +39,88 @@ export async function ensureCluster(
 ): Promise<void> {
   const state = await clusterState(engine, toolchain);
   if (state === "absent") await create(engine, toolchain, options);
-  if (state === "stopped") await kwokctl(engine, toolchain, ["start", "cluster", "--wait", "60s"]);
+  if (state === "stopped") await start(engine, toolchain);
   await writeKubeconfig(engine, toolchain);
-  if (state === "absent") {
+  const furnished = join(engine.kwok, "furnished");
+  if (!existsSync(furnished)) {
     await kubectl(engine, toolchain, ["apply", "-f", join(__dirname, "storage-class.yaml")]);
     await kwokctl(engine, toolchain, ["scale", "node", "--replicas", String(nodes)]);
+    // The default namespace's account appears last of what a new cluster needs before the first pod can be made.
+    await waitFor("the cluster's default ServiceAccount", async () => {
+      await kubectl(engine, toolchain, ["get", "serviceaccount", "default", "--namespace", "default"]);
+    });
+    await writeFile(furnished, "");
   }
-  // The default namespace's account appears last of what a new cluster needs before the first pod can be made.
-  await waitFor(`the cluster's default ServiceAccount`, async () => {
-    await kubectl(engine, toolchain, ["get", "serviceaccount", "default", "--namespace", "default"]);
-  });
 }
 
 /** Whether the engine's cluster exists and answers. */
 export async function clusterState(engine: LocalEngine, toolchain: Toolchain): Promise<ClusterState> {
-  if (!existsSync(join(engine.kwok, "clusters", name, "kwok.yaml"))) return "absent";
+  if (!existsSync(join(directory(engine), "kwok.yaml"))) return "absent";
   const probe = await run(engine, toolchain, toolchain.kwokctl, ["--name", name, "kubectl", "get", "--raw", "/readyz"]);
   return probe.failed ? "stopped" : "running";
 }
 
 /** Ends the cluster's processes and keeps its data, so that the next start brings back the same cluster. */
 export async function stopCluster(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
-  if ((await clusterState(engine, toolchain)) === "running") await kwokctl(engine, toolchain, ["stop", "cluster"]);
+  if ((await clusterState(engine, toolchain)) === "absent") return;
+  if ((await forgetForeignProcesses(engine)) > 0) await kwokctl(engine, toolchain, ["stop", "cluster"]);
 }
 
 /** Ends the cluster's processes and removes its data. Nothing to do is not an error. */
 export async function destroyCluster(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
-  if ((await clusterState(engine, toolchain)) !== "absent") await kwokctl(engine, toolchain, ["delete", "cluster"]);
+  if ((await clusterState(engine, toolchain)) === "absent") return;
+  await forgetForeignProcesses(engine);
+  await kwokctl(engine, toolchain, ["delete", "cluster"]);
+}
+
+const directory = (engine: LocalEngine): string => join(engine.kwok, "clusters", name);
+
+/** Starts a stopped cluster. Its ports were chosen when it was made; somebody else may have them by now. */
+async function start(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
+  // What still runs of a cluster that does not answer would hold the ports itself.
+  if ((await forgetForeignProcesses(engine)) > 0) await kwokctl(engine, toolchain, ["stop", "cluster"]);
+  const settings = await readFile(join(directory(engine), "kwok.yaml"), "utf8");
+  const ports = [...settings.matchAll(/^ {2}(\w+)Port: (\d+)$/gm)].map(([, of = "", port]) => ({
+    of,
+    port: Number(port),
+  }));
+  for (const { of, port } of ports) {
+    if (await isFree(port)) continue;
+    throw new Failure(
+      `Port ${port} on 127.0.0.1, which the local cluster's ${of} had, is taken by another process.\n` +
+        `End that process (ss -ltnp 'sport = :${port}' names it), or begin with a new cluster: npm run destroy && npm start`,
+    );
+  }
+  await kwokctl(engine, toolchain, ["start", "cluster", "--wait", "60s"]);
+}
+
+async function isFree(port: number): Promise<boolean> {
+  return await new Promise((resolve) => {
+    const probe = createServer()
+      .once("error", () => {
+        resolve(false);
+      })
+      .listen(port, "127.0.0.1", () => {
+        probe.close(() => {
+          resolve(true);
+        });
+      });
+  });
+}
+
+/**
+ * kwokctl ends whatever process has an id it once wrote down; after a restart of the machine that may be anybody's.
+ * @returns how many of the ids are the cluster's own processes.
+ */
+async function forgetForeignProcesses(engine: LocalEngine): Promise<number> {
+  const pids = join(directory(engine), "pids");
+  let own = 0;
+  for (const file of existsSync(pids) ? await readdir(pids) : []) {
+    const [program = ""] = await commandLine(Number(await readFile(join(pids, file), "utf8")));
+    if (program.startsWith(join(directory(engine), "bin"))) own += 1;
+    else await rm(join(pids, file));
+  }
+  return own;
 }
 
 async function create(engine: LocalEngine, toolchain: Toolchain, options: ClusterOptions): Promise<void> {
@@ -79,6 +137,8 @@ async function create(engine: LocalEngine, toolchain: Toolchain, options: Cluste
     // With a loopback bind the API server finds no address to advertise by itself.
     ...["--extra-args", "kube-apiserver=advertise-address=127.0.0.1"],
     ...["--extra-args", "kube-apiserver=endpoint-reconciler-type=none"],
+    // After a restart kwok leaves nodes and their pods alone until the leases of its former self run out: 200 s at first.
+    ...["--heartbeat-factor", "1", "--node-lease-duration-seconds", "10"],
   ]);
 }
 
@@ -112,8 +172,8 @@ async function writeKubeconfig(engine: LocalEngine, toolchain: Toolchain): Promi
   };
   const { server, "certificate-authority-data": authority } = kubeconfig.clusters[0].cluster;
   const caSha256 = createHash("sha256").update(Buffer.from(authority, "base64")).digest("hex");
-  await writeFile(engine.kubeconfig, stdout, { mode: 0o600 });
-  await writeFile(engine.clusters, `${JSON.stringify([{ server, caSha256 }], null, 2)}\n`);
+  await writeWhole(engine.kubeconfig, stdout);
+  await writeWhole(engine.clusters, `${JSON.stringify([{ server, caSha256 }], null, 2)}\n`);
 }
 
 async function kubectl(engine: LocalEngine, toolchain: Toolchain, arguments_: string[]): Promise<{ stdout: string }> {
@@ -135,7 +195,7 @@ async function checked(
   const said = result.stderr.split("\n").slice(-12).join("\n");
   throw new Failure(
     `The local cluster did not do \`${arguments_.slice(0, 4).join(" ")}\`:\n${said}\n` +
-      `Its logs are in ${join(engine.kwok, "clusters", name, "logs")}.\n` +
+      `Its logs are in ${join(directory(engine), "logs")}.\n` +
       "To begin again with an empty cluster: npm run destroy && npm start",
   );
 }
@@ -149,11 +209,16 @@ async function run(
   const { stdout, stderr, failed } = await execa(file, arguments_, {
     reject: false,
     stdin: "ignore",
+    // The control plane keeps what it is started with for as long as it runs: nothing of the user's goes in.
+    extendEnv: false,
     env: {
+      HOME: engine.root,
       KWOK_WORKDIR: engine.kwok,
       KUBECONFIG: engine.kubeconfig,
       PATH: `${dirname(toolchain.kubectl)}:${process.env["PATH"] ?? ""}`,
     },
+    // kwokctl's own --wait does not bound a component that cannot start.
+    timeout: 120_000,
   });
   return { stdout, stderr, failed };
 }

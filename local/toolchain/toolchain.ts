@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { execa } from "execa";
+import { fromEnvironment } from "../environment";
 import { Failure } from "../failure";
 import { interruption } from "../interruption";
 import { withLock } from "../lock";
@@ -93,7 +94,7 @@ const parts: readonly Part[] = [
 
 /** Where built tools are kept between runs: `$XDG_CACHE_HOME/gitlab-workspaces/toolchain`. */
 export function toolchainCache(): string {
-  return join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "gitlab-workspaces", "toolchain");
+  return join(fromEnvironment("XDG_CACHE_HOME") ?? join(homedir(), ".cache"), "gitlab-workspaces", "toolchain");
 }
 
 /** The parts that a run would have to build now, by name and version. Empty when all are cached. */
@@ -177,8 +178,10 @@ async function go(
     cwd,
     env: { GOTOOLCHAIN: "local", CGO_ENABLED: "0", GOFLAGS: "-mod=readonly -buildvcs=false", GOWORK: "off" },
     reject: false,
-    signal: interruption.signal,
   });
+  const end = (): void => void child.kill();
+  if (interruption.signal.aborted) end();
+  interruption.signal.addEventListener("abort", end);
   const lines: string[] = [];
   let downloaded = 0;
   let compiled = 0;
@@ -189,6 +192,7 @@ async function go(
     detail(`${downloaded} modules downloaded, ${compiled} packages compiled`);
   }
   const result = await child;
+  interruption.signal.removeEventListener("abort", end);
   if (result.failed) {
     const said = lines.slice(-8).join("\n");
     throw new Failure(

@@ -1,5 +1,5 @@
 import { AppsV1Api, CoreV1Api, KubeConfig, StorageV1Api } from "@kubernetes/client-node";
-import * as pulumi from "@pulumi/pulumi";
+import { refusal } from "../config/refusal";
 import type { Secret } from "../config/schema";
 
 const defaultClass = "storageclass.kubernetes.io/is-default-class";
@@ -12,6 +12,7 @@ const enforcing: readonly string[] = [
   "cilium", // https://docs.cilium.io/en/stable/installation/k8s-install-helm/
   "kube-router", // https://www.kube-router.io/docs/kubeadm/
   "ovnkube-node", // https://ovn-kubernetes.io/
+  "rke2-canal", // https://docs.rke2.io/networking/basic_network_options
   "weave-net", // https://github.com/weaveworks/weave/blob/master/site/kubernetes/kube-addon.md
 ];
 
@@ -32,19 +33,16 @@ export async function inspectCluster(kubeconfig: Secret): Promise<string[]> {
     });
   });
   const server = config.getCurrentCluster()?.server ?? "(no server)";
-  const [classes, daemonSets, nodes] = await Promise.all([
-    config.makeApiClient(StorageV1Api).listStorageClass(),
-    config.makeApiClient(AppsV1Api).listDaemonSetForAllNamespaces(),
-    config.makeApiClient(CoreV1Api).listNode(),
-  ]).catch((error: unknown) => {
-    throw new pulumi.RunError(unreachable(server, error));
+  const plugin = config.getCurrentUser()?.exec !== undefined;
+  const classes = await answer(config.makeApiClient(StorageV1Api).listStorageClass()).catch((error: unknown) => {
+    throw refusal(unreachable(server, plugin, error));
   });
 
   const defaults = classes.items.filter((item) => item.metadata?.annotations?.[defaultClass] === "true");
   const name = (item: { metadata?: { name?: string } }): string => item.metadata?.name ?? "";
   if (defaults.length !== 1) {
     const found = classes.items.map(name).join(", ") || "no StorageClass at all";
-    throw new pulumi.RunError(
+    throw refusal(
       defaults.length === 0
         ? `The cluster at ${server} has no default StorageClass; workspaces could get no volume. Found: ${found}.\n` +
             `Make one the default: kubectl annotate storageclass <name> ${defaultClass}=true`
@@ -54,9 +52,14 @@ export async function inspectCluster(kubeconfig: Secret): Promise<string[]> {
     );
   }
 
+  // Not allowed to look is the same as not found: nothing is known then.
+  const [daemonSets, nodes] = await Promise.all([
+    answer(config.makeApiClient(AppsV1Api).listDaemonSetForAllNamespaces()).catch(() => ({ items: [] })),
+    answer(config.makeApiClient(CoreV1Api).listNode()).catch(() => ({ items: [] })),
+  ]);
   const enforced = daemonSets.items.some((item) => enforcing.includes(name(item)));
-  // k3s and RKE2 carry kube-router's controller inside their own process: https://docs.k3s.io/networking/networking-services
-  const embedded = nodes.items.some((node) => /\+(k3s|rke2)/.test(node.status?.nodeInfo?.kubeletVersion ?? ""));
+  // k3s carries kube-router's controller inside its own process: https://docs.k3s.io/networking/networking-services
+  const embedded = nodes.items.some((node) => /\+k3s/.test(node.status?.nodeInfo?.kubeletVersion ?? ""));
   if (enforced || embedded) return [];
   return [
     `It cannot be known whether the cluster at ${server} enforces NetworkPolicies: no network plugin known to do so ` +
@@ -65,22 +68,35 @@ export async function inspectCluster(kubeconfig: Secret): Promise<string[]> {
   ];
 }
 
-/** The reason without response bodies or headers, which may repeat credentials. */
-function unreachable(server: string, error: unknown): string {
-  const { code, cause, message } = error as { code?: unknown; cause?: { code?: unknown }; message?: unknown };
-  const status = typeof code === "number" ? code : undefined;
-  if (status === 401 || status === 403) {
+/** How long the API server may take to answer, in seconds. */
+const patience = 30;
+
+/** What was asked for, or an error when the API server takes the connection and then says nothing. */
+async function answer<T>(request: Promise<T>): Promise<T> {
+  return await new Promise<T>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(Object.assign(new Error("timeout"), { code: `no answer within ${patience} s` }));
+    }, patience * 1000);
+    request.then(resolve, reject).finally(() => {
+      clearTimeout(timer);
+    });
+  });
+}
+
+/** The reason, without bodies, headers or what a credential plugin printed: each may repeat credentials. */
+function unreachable(server: string, plugin: boolean, error: unknown): string {
+  const { code, cause } = error as { code?: unknown; cause?: { code?: unknown } };
+  if (code === 401 || code === 403) {
     return (
-      `The cluster at ${server} refused the kubeconfig's user (HTTP ${status}); listing StorageClasses, DaemonSets and nodes ` +
-      "must be allowed.\nTry the same kubeconfig by hand: kubectl auth can-i list storageclasses"
+      `The cluster at ${server} refused the kubeconfig's user (HTTP ${code}); listing StorageClasses must be allowed.\n` +
+      "Try the same kubeconfig by hand: kubectl auth can-i list storageclasses"
     );
   }
-  // An error without a code is the client's own, or what a credential plugin said: its first line is what helps.
-  const told = typeof message === "string" ? message.split("\n")[0]?.slice(0, 200) : undefined;
-  const words = [cause?.code, code, told].find((word) => typeof word === "string");
-  const reason = status === undefined ? (words ?? "no answer") : `HTTP ${status}`;
+  const words = [cause?.code, code].find((word) => typeof word === "string");
+  const silent = plugin ? "its credential plugin failed" : "no answer";
+  const reason = typeof code === "number" ? `HTTP ${code}` : (words ?? silent);
   return (
     `The cluster at ${server} does not answer (${reason}); nothing was created.\n` +
-    "Check the address and the network with the same kubeconfig: kubectl get --raw /readyz"
+    "Check the address, the network and the credentials with the same kubeconfig: kubectl get --raw /readyz"
   );
 }

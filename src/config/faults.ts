@@ -1,7 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import { closest, distance } from "fastest-levenshtein";
 import { z } from "zod";
-import { agentTokenKey, secrets, settingsSchema, type SecretName } from "./schema";
+import { looksSecret } from "./plain-secrets";
+import { refusal } from "./refusal";
+import { agentTokenKey, secretNames, secrets, settingsSchema, type SecretName } from "./schema";
 
 /** Namespace of the program's own keys in stack config. */
 export const namespace = "gitlab-workspaces";
@@ -25,7 +27,7 @@ export function faultsError(faults: readonly Fault[]): pulumi.RunError {
   const paragraphs = faults.map(({ subject, rule, remedy }) =>
     [`  ${subject}`, `    ${rule}`, ...remedy.map((command) => `    $ ${command}`)].join("\n"),
   );
-  return new pulumi.RunError([`${count} in the config of stack ${pulumi.getStack()}:`, ...paragraphs].join("\n\n"));
+  return refusal([`${count} in the config of stack ${pulumi.getStack()}:`, ...paragraphs].join("\n\n"));
 }
 
 /**
@@ -33,29 +35,29 @@ export function faultsError(faults: readonly Fault[]): pulumi.RunError {
  * number needs `asText`.
  */
 export function setCommand(path: Path, value: string, asText = false): string {
-  const input = value.includes("\n") ? `< ${String(path.at(-1))}.pem` : quote(value);
-  return `pulumi config set --stack ${pulumi.getStack()} ${asText ? "--type string " : ""}${keyArgument(path)} ${input}`;
+  const file = quote(`${String(path.at(-1))}.pem`);
+  const input = value.includes("\n") ? `< ${file}` : `${value.startsWith("-") ? "-- " : ""}${quote(value)}`;
+  return `pulumi config set ${ofStack()} ${asText ? "--type string " : ""}${keyArgument(path)} ${input}`;
 }
 
 /** Command that removes a value. */
 export function removeCommand(path: Path): string {
-  return `pulumi config rm --stack ${pulumi.getStack()} ${keyArgument(path)}`;
+  return `pulumi config rm ${ofStack()} ${keyArgument(path)}`;
 }
 
 /** Command that stores a secret, encrypted. `key` is `name`, or in the case of agentToken has the agent's name too. */
 export function secretCommand(name: SecretName, key: string = name): string {
-  return `pulumi config set --stack ${pulumi.getStack()} --secret ${quote(`${namespace}:${key}`)} < ${secrets[name].file}`;
+  return `pulumi config set ${ofStack()} --secret ${keyArgument([key])} < ${secrets[name].file}`;
 }
 
-/** `gitlab-workspaces:agents[0].name` of the path agents, 0, name. */
+/** `gitlab-workspaces:agents[0].name` of the path agents, 0, name, for a message. */
 export function keyText(path: Path): string {
-  const [top, ...rest] = path;
-  const steps = rest.map((step) => {
-    if (typeof step === "number") return `[${step}]`;
-    const name = String(step);
-    return /^[\w-]+$/.test(name) ? `.${name}` : `[${JSON.stringify(name)}]`;
-  });
-  return `${String(top).includes(":") ? "" : `${namespace}:`}${String(top)}${steps.join("")}`;
+  return visible(rawKeyText(path));
+}
+
+/** `text` on one line, with what a terminal would not show written out: it must not pass for a line of the program's. */
+export function visible(text: string): string {
+  return text.replaceAll(invisible, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);
 }
 
 /** A value for a message: shortened, and without anything that looks secret although it should not be. */
@@ -64,8 +66,7 @@ export function show(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (typeof value === "number" || typeof value === "boolean") return String(value);
   if (typeof value !== "string") return "an object";
-  if (/-----BEGIN|\bgl(pat|agent|oas|rt|dt|cbt|ptt|ft|soat)-|\beyJ[\w-]{10}/.test(value))
-    return "not shown: it looks like a secret";
+  if (looksSecret(value)) return "not shown: it looks like a secret";
   const harmless = value.replace(/\S*:\S*@/, "...@");
   return JSON.stringify(harmless.length > 80 ? `${harmless.slice(0, 77)}...` : harmless);
 }
@@ -109,20 +110,15 @@ export function unknownKey(path: Path, known: readonly string[]): Fault {
 export function flatSecretKey(path: Path, config: unknown): { name: SecretName; key: string } | undefined {
   const bare = (text: string) => text.toLowerCase().replace("tls", "");
   const last = String(path.at(-1));
-  const names: SecretName[] = [
-    "kubeconfig",
-    "oauthClientSecret",
-    "agentToken",
-    "tlsKey",
-    "wildcardTlsKey",
-    "signingKey",
-    "sshHostKey",
-  ];
-  const name = last.length < 3 ? undefined : names.find((candidate) => bare(candidate).endsWith(bare(last)));
-  if (name === undefined) return undefined;
-  if (name !== "agentToken") return { name, key: name };
-  const agent = member(member(member(config, "agents"), path[1] ?? 0), "name");
-  return { name, key: agentTokenKey(typeof agent === "string" ? agent : "team-a") };
+  const name = last.length < 3 ? undefined : secretNames.find((candidate) => bare(candidate).endsWith(bare(last)));
+  return name === undefined ? undefined : { name, key: secretKey(name, config, path[1]) };
+}
+
+/** Key of a secret in stack config. Where that takes an agent's name, it is that of the entry `at` of `agents`. */
+export function secretKey(name: SecretName, config: unknown, at: PropertyKey = 0): string {
+  if (name !== "agentToken") return name;
+  const agent = member(member(member(config, "agents"), at), "name");
+  return agentTokenKey(typeof agent === "string" && /^[a-z0-9-]+$/.test(agent) ? agent : "team-a");
 }
 
 type Schema = z.core.JSONSchema.BaseSchema;
@@ -158,11 +154,12 @@ function valueFault(issue: z.core.$ZodIssue, config: unknown): Fault {
   const schemas = schemasAt(issue.path, config);
   const examples = schemas.slice(0, 1).flatMap((schema) => exampleCommands(issue.path, schema));
   if (value === undefined) {
-    const description = issue.code === "invalid_union" ? undefined : schemas[0]?.description;
+    const said = issue.code === "invalid_union" || issue.code === "custom";
+    const description = said ? undefined : schemas[0]?.description;
     return {
       subject: `${keyText(issue.path)} is not set`,
       rule: description ?? `It ${ruleOf(issue, schemas)}.`,
-      remedy: examples,
+      remedy: correction(issue, value) ?? examples,
     };
   }
   const structured = typeof value === "object" || schemas.some(({ type, oneOf }) => type === "object" || oneOf);
@@ -263,10 +260,35 @@ function exampleCommands(path: Path, schema: Schema): string[] {
   });
 }
 
-function keyArgument(path: Path): string {
-  return path.length === 1 ? keyText(path) : `--path '${keyText(path)}'`;
+/** Pulumi's own notation, in which a quoted name knows the escape `\"` and no other. */
+function rawKeyText([top, ...rest]: Path): string {
+  const steps = rest.map((step) => {
+    if (typeof step === "number") return `[${step}]`;
+    const name = String(step);
+    return /^[\w-]+$/.test(name) ? `.${name}` : `["${name.replaceAll('"', '\\"')}"]`;
+  });
+  return `${String(top).includes(":") ? "" : `${namespace}:`}${String(top)}${steps.join("")}`;
 }
 
-function quote(value: string): string {
-  return /^[\w@%+=:,./-]+$/.test(value) ? value : `'${value.replaceAll("'", `'\\''`)}'`;
+function keyArgument(path: Path): string {
+  const text = rawKeyText(path);
+  return path.length === 1 ? quote(text) : `--path ${inQuotes(text)}`;
 }
+
+function ofStack(): string {
+  return `--stack ${quote(pulumi.getStack())}`;
+}
+
+/** A word for a shell, which finds nothing in it to expand. */
+function quote(value: string): string {
+  return /^[\w@%+=:,./-]+$/.test(value) ? value : inQuotes(value);
+}
+
+function inQuotes(value: string): string {
+  if (value.search(invisible) === -1) return `'${value.replaceAll("'", `'\\''`)}'`;
+  const bytes = (character: string) => Buffer.from(character).toString("hex").replaceAll(/../g, "\\x$&");
+  return `$'${value.replaceAll(/[\\']/g, "\\$&").replaceAll(invisible, bytes)}'`;
+}
+
+/** Characters that break a line, move the cursor or change the direction of writing. */
+const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;

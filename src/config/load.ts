@@ -3,10 +3,24 @@ import { delimiter, isAbsolute, join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { charts, type ChartName } from "../charts";
 import { checkCertificate, type CertificateCheck } from "./certificate";
-import { faultsError, keyText, member, secretCommand, setCommand, show } from "./faults";
-import { checkKubeconfig } from "./kubeconfig";
-import { checkSshHostKey, checkTlsKey } from "./private-key";
 import {
+  faultsError,
+  keyText,
+  member,
+  removeCommand,
+  secretCommand,
+  secretKey,
+  setCommand,
+  show,
+  visible,
+  type Fault,
+} from "./faults";
+import { checkKubeconfig } from "./kubeconfig";
+import { plainSecrets } from "./plain-secrets";
+import { checkSshHostKey, checkTlsKey } from "./private-key";
+import { refusal } from "./refusal";
+import {
+  agentsOf,
   agentTokenKey,
   settings,
   type AgentConfig,
@@ -30,7 +44,7 @@ export function loadConfig(now: Date = new Date()): Config {
     if (pulumi.RunError.isInstance(error)) throw error;
     // An unforeseen error may quote what it choked on, and the engine prints errors with all their properties.
     const place = error instanceof Error ? /src.config.[\w-]+\.ts:\d+/.exec(error.stack ?? "")?.[0] : undefined;
-    throw new pulumi.RunError(
+    throw refusal(
       `The config of stack ${pulumi.getStack()} could not be read, and the reason may quote a secret, so it is not ` +
         `shown. This is a bug of the program: please report it${place === undefined ? "" : `, with the place ${place}`}.`,
     );
@@ -48,7 +62,7 @@ function read(stack: StackConfig, now: Date): Config {
   const ingress = readIngress(stack, production);
   const tls = readTls(stack, { domain, production, now });
   const proxy = stack.setting("proxy", settings.proxy);
-  const agents = readAgents(stack);
+  const agents = readAgents(stack, instance);
   const gitlab = readGitlab(stack);
   const overrides = readCharts(stack, ingress);
   const signingKey = readSigningKey(stack);
@@ -71,7 +85,6 @@ function read(stack: StackConfig, now: Date): Config {
   )
     throw new Error("a setting is missing without a fault");
   return {
-    stack: pulumi.getStack(),
     ...(instance === undefined ? {} : { instance }),
     production,
     domain,
@@ -98,9 +111,9 @@ function requireExplicitProviders(stack: StackConfig): void {
   const disabled = text === undefined ? [] : names(text);
   if (disabled?.includes("kubernetes") && !disabled.includes("*")) return;
   const add = (index: number) => setCommand([defaultProvidersKey, index], "kubernetes");
-  const anew = [`pulumi config rm --stack ${pulumi.getStack()} ${defaultProvidersKey}`, add(0)];
+  const anew = [removeCommand([defaultProvidersKey]), add(0)];
   stack.faults.push({
-    subject: `${defaultProvidersKey} is ${text ?? "not set"}`,
+    subject: `${defaultProvidersKey} is ${visible(text ?? "not set")}`,
     rule: disabled?.includes("*")
       ? "It must be a list with kubernetes in it and without '*': the program needs the default providers of others."
       : "It must be a list with kubernetes in it, so that nothing ever reaches the cluster of your own kubeconfig.",
@@ -243,15 +256,17 @@ function readKeyPair(
   return key === undefined || problems.length > 0 ? undefined : { certificate: chain, key: pulumi.secret(key) };
 }
 
-function readAgents(stack: StackConfig): AgentConfig[] | undefined {
-  const agents = stack.setting("agents", settings.agents);
+function readAgents(stack: StackConfig, instance: string | undefined): AgentConfig[] | undefined {
+  // Under an instance that was refused, nobody knows what they are called.
+  const named = instance !== undefined || !stack.has("instance");
+  const agents = stack.setting("agents", named ? agentsOf(instance) : settings.agents);
   // The tokens of a list with faults are checked as well, so that all that is missing is said at once.
   const tokens = new Map(agentNames(stack).map((name) => [name, stack.token("agentToken", agentTokenKey(name))]));
   return agents?.flatMap((agent, index) => {
     if (agent.serviceAccount === undefined)
       stack.warnings.push(
         `agents[${index}], ${agent.name}, runs as cluster-admin, which is what its chart gives it. ` +
-          `agents[${index}].serviceAccount names an account with fewer rights.`,
+          `agents[${index}].serviceAccount and .namespace name an account with fewer rights.`,
       );
     const token = tokens.get(agent.name);
     return token === undefined ? [] : [{ ...agent, token: pulumi.secret(token) }];
@@ -287,6 +302,7 @@ function readGitlab(stack: StackConfig): Config["gitlab"] | undefined {
 
 function readCharts(stack: StackConfig, ingress: IngressConfig | undefined): Config["charts"] | undefined {
   const overrides = stack.setting("charts", settings.charts);
+  stack.faults.push(...chartSecretFaults(stack));
   if (overrides === undefined) return undefined;
   const controllers: Record<IngressConfig["controller"], readonly ChartName[]> = {
     nginx: ["ingress-nginx"],
@@ -318,6 +334,22 @@ function readCharts(stack: StackConfig, ingress: IngressConfig | undefined): Con
     "gitlab-workspaces-proxy": merge("gitlab-workspaces-proxy"),
     "gitlab-agent": merge("gitlab-agent"),
   };
+}
+
+/** Chart values are stored in plain text and end up so in state, in Helm's own Secret and on the cluster. */
+function chartSecretFaults(stack: StackConfig): Fault[] {
+  return plainSecrets(stack.raw["charts"]).map(({ path, name }) => {
+    const key = name === undefined ? undefined : secretKey(name, stack.raw);
+    return {
+      subject: `${keyText(["charts", ...path])} (not shown) is a secret in plain text`,
+      rule:
+        "It is in git and its history already: rotate it. " +
+        (key === undefined
+          ? "Put the new one into a Secret on the cluster, and the name of that into the values."
+          : `The new one has a key of its own, ${key}.`),
+      remedy: [removeCommand(["charts", ...path]), ...(name === undefined ? [] : [secretCommand(name, key)])],
+    };
+  });
 }
 
 function readSigningKey(stack: StackConfig): string | undefined {

@@ -4,6 +4,9 @@ import type * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import { charts, oldestProxyChart, type ChartName } from "../charts";
 
+/** Longest RFC 1123 label. */
+const longestLabel = 63;
+
 /** Text that the engine encrypts in state and hides in every output: marked so where it is born. */
 export type Secret = pulumi.Output<string>;
 
@@ -24,13 +27,13 @@ function text(object: (value: string) => Objection | string | undefined) {
 }
 
 /** RFC 1123 label: what Kubernetes allows as the name of a namespace or a Service. */
-function label(longest: number) {
-  return text((value) =>
-    value.length <= longest && /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(value)
-      ? undefined
-      : `must be 1 to ${longest} characters of a-z, 0-9 and '-', beginning and ending with a letter or digit`,
-  );
+function objectToLabel(value: string, longest: number): string | undefined {
+  return value.length <= longest && /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(value)
+    ? undefined
+    : `must be 1 to ${longest} characters of a-z, 0-9 and '-', beginning and ending with a letter or digit`;
 }
+
+const label = (longest: number) => text((value) => objectToLabel(value, longest));
 
 /** RFC 1123 subdomain: what Kubernetes allows as the name of most other objects. */
 const objectName = text((value) =>
@@ -178,7 +181,7 @@ const cluster = z.discriminatedUnion("cloud", [
     cloud: z
       .literal("self-managed")
       .meta({ description: "A cluster that exists already, reached by its kubeconfig.", examples: ["self-managed"] }),
-    name: label(63).meta({
+    name: label(longestLabel).meta({
       description:
         "Name of the cluster, yours to choose. Never change it while the cluster lives: it is how the " +
         "program knows that a new kubeconfig still means the same cluster.",
@@ -258,21 +261,47 @@ const ssh = z
   })
   .prefault({});
 
-const agent = z.strictObject({
-  name: label(63).meta({
-    description:
-      "Name of the agent in GitLab: the directory .gitlab/agents/<name> in its project. Its token is the " +
-      "secret agentToken-<name>.",
-    examples: ["team-a"],
-  }),
-  namespace: label(63)
-    .exactOptional()
-    .meta({ description: "Namespace to install it in.", examples: ["gitlab-agent-team-a"] }),
-  serviceAccount: objectName.exactOptional().meta({
-    description: "ServiceAccount in that namespace to run it as. Without it the chart makes one that is cluster-admin.",
-    examples: ["gitlab-agent"],
-  }),
-});
+/** https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/ keeps both for other things. */
+const ownNamespace = text((value) =>
+  value === "default" || value.startsWith("kube-")
+    ? "must be a namespace for this agent alone: default is everybody's, and kube-* is for Kubernetes itself"
+    : objectToLabel(value, longestLabel),
+);
+
+const agent = z
+  .strictObject({
+    name: label(longestLabel).meta({
+      description:
+        "Name of the agent in GitLab: the directory .gitlab/agents/<name> in its project. Its token is the secret " +
+        "agentToken-<name>. With an instance, both names have at most 39 characters together; without, this one has " +
+        "at most 40.",
+      examples: ["team-a"],
+    }),
+    namespace: ownNamespace.exactOptional().meta({
+      description:
+        "Namespace to install it in, one that nothing else is in: gitlab-agent-<name>, or " +
+        "gitlab-agent-<name>-<instance>, unless set. With serviceAccount it is yours to make, otherwise the program's.",
+      examples: ["gitlab-agent-team-a"],
+    }),
+    serviceAccount: objectName.exactOptional().meta({
+      description:
+        "ServiceAccount of yours to run it as, in a namespace of yours that must be set as namespace; the program makes " +
+        "neither. Without it the chart makes an account that is cluster-admin.",
+      examples: ["gitlab-agent"],
+    }),
+  })
+  .superRefine(({ name, namespace, serviceAccount }, context) => {
+    if (serviceAccount !== undefined && namespace === undefined)
+      context.addIssue({
+        code: "custom",
+        path: ["namespace"],
+        message:
+          "must name the namespace of serviceAccount: the account is yours, in a namespace of yours, and the program " +
+          "makes neither",
+        params: { corrected: `gitlab-agent-${name}` },
+      });
+  })
+  .meta({ dependencies: { serviceAccount: ["namespace"] } });
 
 const agents = z
   .array(agent)
@@ -287,6 +316,48 @@ const agents = z
         });
     });
   });
+
+/** Helm takes no longer name for a release: https://github.com/helm/helm/blob/v3.19.0/pkg/chartutil/validate_name.go */
+const longestRelease = 53;
+
+/**
+ * The schema of `agents` in an installation whose `instance` is known: what they are called on the cluster depends on it,
+ * and a name that cannot be has to be refused before half of the installation is there.
+ */
+export function agentsOf(instance: string | undefined) {
+  const own = (name: string) => (instance === undefined ? name : `${name}-${instance}`);
+  const namespaceOf = (name: string) => own(`gitlab-agent-${name}`);
+  const programs = [own("gitlab-workspaces"), own("gitlab-ingress-controller")];
+  return settings.agents.superRefine((list, context) => {
+    const refuse = (path: readonly PropertyKey[], message: string, corrected: string) => {
+      context.addIssue({ code: "custom", path: [...path], message, params: { corrected } });
+    };
+    for (const [index, { name, namespace }] of list.entries()) {
+      const longest = longestRelease - namespaceOf("").length;
+      if (name.length > longest && name.length <= longestLabel)
+        refuse(
+          [index, "name"],
+          `must be at most ${longest} characters: the agent's Helm release is ${namespaceOf("<name>")}, and Helm takes ` +
+            `${longestRelease} (https://github.com/helm/helm/blob/v3.19.0/pkg/chartutil/validate_name.go). Register it ` +
+            "in GitLab under a shorter name",
+          name.slice(0, longest).replace(/-+$/, ""),
+        );
+      if (namespace === undefined) continue;
+      const other = list.findIndex((each, at) =>
+        each.namespace === undefined
+          ? namespace === namespaceOf(each.name)
+          : at < index && namespace === each.namespace,
+      );
+      const holder = programs.includes(namespace) ? "the program itself" : other >= 0 ? `agents[${other}]` : undefined;
+      if (holder !== undefined)
+        refuse(
+          [index, "namespace"],
+          `must be a namespace for this agent alone, and this is the one of ${holder}`,
+          namespaceOf(name),
+        );
+    }
+  });
+}
 
 /** Every setting that is not a secret, as stack config holds it. */
 export const settings = {
@@ -367,7 +438,10 @@ export interface SecretKey {
   readonly file: string;
 }
 
-/** Every secret of stack config. The key of `agentToken` carries the agent's name: see `agentTokenKey`. */
+/**
+ * Every secret of stack config. The key of `agentToken` carries the agent's name: see `agentTokenKey`. A nested `key`,
+ * `token` or `secret` is taken to be the first here that ends so.
+ */
 export const secrets = {
   kubeconfig: {
     description: "Kubeconfig of the cluster, whole: certificates and tokens inside, no paths to files.",
@@ -411,6 +485,9 @@ export const secrets = {
 /** Name of a secret, without the agent's name in the case of `agentToken`. */
 export type SecretName = keyof typeof secrets;
 
+/** The names of {@link secrets}, in the same order. */
+export const secretNames = Object.keys(secrets) as readonly SecretName[];
+
 /** Key of the token of one agent. */
 export function agentTokenKey(agentName: string): string {
   return `agentToken-${agentName}`;
@@ -433,7 +510,10 @@ export type TlsConfig =
   | { readonly mode: "self-signed" }
   | { readonly mode: "provided"; readonly domain: KeyPair; readonly wildcard: KeyPair };
 
-/** One GitLab agent. Without `serviceAccount` the chart makes one that is cluster-admin. */
+/**
+ * One GitLab agent. Without `serviceAccount` the chart makes one that is cluster-admin; with it, there is a `namespace`,
+ * and that is the user's.
+ */
 export type AgentConfig = Readonly<z.output<typeof agent>> & { readonly token: Secret };
 
 /** Where a chart comes from and what is merged over the program's own values. */
@@ -445,8 +525,6 @@ export interface ChartConfig {
 
 /** All that a stack says, checked. */
 export interface Config {
-  /** Name of the Pulumi stack. */
-  readonly stack: string;
   /** Absent for the first installation on a cluster, which has the names of GitLab's documentation. */
   readonly instance?: string;
   readonly production: boolean;

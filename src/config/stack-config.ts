@@ -8,12 +8,14 @@ import {
   nearest,
   removeCommand,
   secretCommand,
+  secretKey,
   settingFaults,
   suggestion,
   unknownKey,
   type Fault,
 } from "./faults";
 import type { Problem } from "./pem";
+import { plainSecrets } from "./plain-secrets";
 import type { PrivateKeyCheck } from "./private-key";
 import { agentTokenKey, secrets, settings, type SecretName, type SettingName } from "./schema";
 
@@ -162,13 +164,17 @@ export class StackConfig {
 
   /** Decrypted, a value inside an object is plain text to everything that follows: it would end up readable in state. */
   #secretSetting(name: SettingName, schema: z.ZodType): Fault {
-    const issues = schema.safeParse(decode(this.#texts.get(name) ?? "")).error?.issues ?? [];
-    const flat = issues
+    const value = decode(this.#texts.get(name) ?? "");
+    const nested = (schema.safeParse(value).error?.issues ?? [])
       .flatMap((issue) => (issue.code === "unrecognized_keys" ? issue.keys.map((key) => [...issue.path, key]) : []))
       .flatMap((path) => {
         const found = flatSecretKey([name, ...path], this.raw);
         return found ? [{ path: [name, ...path], ...found }] : [];
       });
+    const inValues = plainSecrets(name === "charts" ? value : undefined).flatMap(({ path, name: secret }) =>
+      secret === undefined ? [] : [{ path: [name, ...path], name: secret, key: secretKey(secret, this.raw) }],
+    );
+    const flat = [...nested, ...inValues];
     const subject = `${keyText([name])} is stored as a secret or holds one`;
     if (flat.length > 0)
       return {

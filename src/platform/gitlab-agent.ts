@@ -20,7 +20,7 @@ export interface GitLabAgentArgs {
 const replicas = 2;
 
 /**
- * One GitLab agent for Kubernetes in its own namespace. Its token stands in a Secret that the chart is given by name
+ * One GitLab agent for Kubernetes in its own namespace, or in the one where its ServiceAccount is. Its token stands in a Secret that the chart is given by name
  * (https://docs.gitlab.com/user/clusters/agent/install/).
  */
 export class GitLabAgent extends pulumi.ComponentResource {
@@ -28,9 +28,12 @@ export class GitLabAgent extends pulumi.ComponentResource {
     super("gitlab-workspaces:platform:GitLabAgent", name, {}, opts);
     const { agent, names } = args;
     const releaseName = names.agentRelease(agent.name);
-    const namespace = createNamespace(`${name}-namespace`, agent.namespace ?? names.agentNamespace(agent.name), {
-      parent: this,
-    }).metadata.name;
+    const namespaceName = agent.namespace ?? names.agentNamespace(agent.name);
+    // A given account stands in a namespace that is the user's: it was there before, and stays.
+    const namespace =
+      agent.serviceAccount === undefined
+        ? createNamespace(`${name}-namespace`, namespaceName, { parent: this }).metadata.name
+        : namespaceName;
     const secretName = `${releaseName}-token`;
     const secret = createSecret(
       `${name}-token`,

@@ -138,7 +138,8 @@ class Traefik extends pulumi.ComponentResource implements IngressController {
     this.className = names.ingressClass("traefik");
     const release = names.ingressRelease("traefik");
     const namespace = createNamespace(`${name}-namespace`, names.ingressNamespace, { parent: this });
-    // Values: https://github.com/traefik/traefik-helm-chart/blob/v37.3.0/traefik/VALUES.md
+    // Values: https://github.com/traefik/traefik-helm-chart/blob/v37.3.0/traefik/VALUES.md, and what changed since:
+    // https://github.com/traefik/traefik-helm-chart/releases/tag/v41.7.1
     const chart = chartRelease(
       name,
       {

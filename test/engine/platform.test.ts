@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { parse } from "yaml";
 import { packageCharts } from "../../local/charts/repository";
+import type { LocalEngine } from "../../local/engine";
 import { brokenReferences } from "../support/live-references";
 import { type Ended, startEngine, type Step, type TestEngine } from "../support/engine";
 
@@ -28,21 +28,48 @@ const canaries = {
   signingKey: "canary-signing-key-55aa66bb77cc",
 } as const;
 
-type Look = (where: string, text: string) => void;
+type Look = (where: string, text: string | Buffer) => void;
 
-/** Shows every file below a directory, unpacked. A directory that is not there has none. */
-async function lookInFiles(directory: string, look: Look): Promise<void> {
-  if (!existsSync(directory)) return;
-  for (const file of await readdir(directory, { recursive: true, withFileTypes: true })) {
-    if (!file.isFile()) continue;
-    const path = join(file.parentPath, file.name);
-    const content = await readFile(path);
-    look(path, (file.name.endsWith(".gz") ? gunzipSync(content) : content).toString());
+/** Shows every file below a directory, unpacked, but not what lies at one of the spared paths. */
+async function lookInFiles(directory: string, look: Look, spared: readonly string[] = []): Promise<void> {
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    if (spared.includes(path)) continue;
+    if (entry.isDirectory()) await lookInFiles(path, look, spared);
+    else if (entry.isFile()) look(path, unpacked(await readFile(path)));
   }
 }
 
-/** Command lines of this machine's processes, each with the name of its program. */
-async function commandLines(): Promise<{ pid: number; program: string; line: string; environment: string }[]> {
+/** What is inside, when it is gzip: the first two bytes tell. */
+const unpacked = (content: Buffer): Buffer =>
+  content[0] === 0x1f && content[1] === 0x8b ? gunzipSync(content) : content;
+
+/** A line from the middle of a key, because the first one may be the same in all keys of a kind. */
+function lineOfKey(pem: string): string {
+  const lines = pem.trim().split("\n");
+  assert.match(lines[0] ?? "", /PRIVATE KEY/);
+  return lines[Math.floor(lines.length / 2)]!;
+}
+
+/** How a text looks inside something longer that is base64: three ways, without what depends on its neighbours. */
+const insideBase64 = (text: string): string[] =>
+  [0, 1, 2].map((shift) =>
+    Buffer.from(" ".repeat(shift) + text)
+      .toString("base64")
+      .slice(shift === 0 ? 0 : 4, -4),
+  );
+
+interface Process {
+  readonly pid: number;
+  /** Name of its program, without the folder. */
+  readonly program: string;
+  /** Command line and environment, the way `/proc` has them but with spaces. */
+  readonly line: string;
+  readonly environment: string;
+}
+
+/** The processes of this machine that may be looked at. */
+async function processes(): Promise<Process[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
   const read = async (pid: string, file: string): Promise<string> =>
     (await readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "")).replaceAll("\0", " ");
@@ -55,39 +82,71 @@ async function commandLines(): Promise<{ pid: number; program: string; line: str
   );
 }
 
-/** Looks at all command lines over and over until stopped; says which programs it has seen. */
-function watchArguments(look: Look): { stop(): Promise<Set<string>> } {
-  const programs = new Set<string>();
-  const watching = new AbortController();
-  const watched = (async () => {
-    while (!watching.signal.aborted) {
-      for (const { program, line } of await commandLines()) {
-        programs.add(program);
-        look(`arguments of ${program}`, line);
-      }
-    }
-    return programs;
-  })();
-  return {
-    stop: async () => {
-      watching.abort();
-      return await watched;
-    },
+/** The processes of one engine: each of them is told where it works, in its arguments or in its environment. */
+const processesOf = async ({ root }: LocalEngine): Promise<Process[]> =>
+  (await processes()).filter(({ line, environment }) => line.includes(root) || environment.includes(root));
+
+/** Does something over and over, and at least once, while work is under way, and returns what the work returns. */
+async function during<T>(work: Promise<T>, something: () => Promise<void>): Promise<T> {
+  let working = true;
+  const over = async (): Promise<void> => {
+    do await something();
+    while (working);
   };
+  const [result] = await Promise.all([work.finally(() => (working = false)), over()]);
+  return result;
 }
 
-/** Resolves when a program of that name runs with `TMPDIR` set, or rejects when the given process has ended before. */
-async function seen(program: string, pid: number): Promise<void> {
+/** Resolves when this engine's Helm is at work on a release, or rejects when the given process has ended before. */
+async function seenHelm(engine: LocalEngine, pid: number): Promise<void> {
   for (;;) {
-    const lines = await commandLines();
-    if (lines.some((process) => process.program === program && process.line.includes("upgrade"))) return;
-    if (!lines.some((process) => process.pid === pid)) throw new Error(`${program} was never seen at work`);
+    const own = await processesOf(engine);
+    if (own.some(({ program, line }) => program === "helm" && line.includes("upgrade"))) return;
+    if (!own.some((process) => process.pid === pid)) throw new Error("helm was never seen at work");
   }
 }
 
-/** Resolves when no process has `scratch` in its environment any more. */
-async function gone(scratch: string): Promise<void> {
-  while ((await commandLines()).some(({ environment }) => environment.includes(scratch)));
+/**
+ * Resolves when nothing of this engine runs but its cluster and its chart repository, which run on by themselves.
+ * @throws with what still runs after a minute.
+ */
+async function settled(engine: LocalEngine): Promise<void> {
+  const end = Date.now() + 60_000;
+  for (;;) {
+    const others = (await processesOf(engine)).filter(
+      ({ line }) => !line.startsWith(engine.kwok) && !(line.includes("serve.ts") && line.includes(engine.charts)),
+    );
+    if (others.length === 0) return;
+    if (Date.now() > end) throw new Error(`still running: ${others.map(({ line }) => line).join("\n")}`);
+  }
+}
+
+/** How the kernel writes the loopback addresses: https://man7.org/linux/man-pages/man5/proc_pid_net.5.html */
+const loopback: Readonly<Record<string, string>> = {
+  "0100007F": "127.0.0.1",
+  "00000000000000000000000001000000": "::1",
+};
+
+/** Where processes of this engine listen for TCP connections, and the command line of each. */
+async function listeners(engine: LocalEngine): Promise<{ address: string; line: string }[]> {
+  const sockets = new Map<string, string>();
+  for (const { pid, line } of await processesOf(engine)) {
+    // A process may end, or close a descriptor, while it is looked at.
+    for (const descriptor of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
+      const target = await readlink(`/proc/${pid}/fd/${descriptor}`).catch(() => "");
+      const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
+      if (inode !== undefined) sockets.set(inode, line);
+    }
+  }
+  const tables = await Promise.all(["/proc/net/tcp", "/proc/net/tcp6"].map((file) => readFile(file, "utf8")));
+  return tables
+    .flatMap((table) => table.split("\n"))
+    .flatMap((row) => {
+      const [, local = "", , state, , , , , , inode = ""] = row.trim().split(/\s+/);
+      const address = local.split(":")[0] ?? "";
+      const line = sockets.get(inode);
+      return state === "0A" && line !== undefined ? [{ address: loopback[address] ?? address, line }] : [];
+    });
 }
 
 describe("The platform on a real engine and a real Kubernetes API", () => {
@@ -105,12 +164,36 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
     await engine.stop();
   });
 
-  /** A piece of the kubeconfig's client key. */
-  async function clientKey(): Promise<string> {
-    const { users } = parse(await readFile(engine.engine.kubeconfig, "utf8")) as {
+  /**
+   * Looks for every secret that this engine knows, as it is and inside base64, and remembers where it was found. The one
+   * exception are the two files whose purpose it is to hold secrets.
+   */
+  async function watchForSecrets(): Promise<{ leaks: string[]; look: Look; lookInFolder: () => Promise<void> }> {
+    const { kubeconfig, passphrase, root, kwok } = engine.engine;
+    const { users } = parse(await readFile(kubeconfig, "utf8")) as {
       users: [{ user: { "client-key-data": string } }];
     };
-    return users[0].user["client-key-data"].slice(200, 260);
+    const { data } = await engine.get<Live>("secret", "gitlab-workspaces-proxy-config", "--namespace", proxy);
+    const decoded = (text: string | undefined): string => Buffer.from(text ?? "", "base64").toString();
+    const [clientKey, hostKey] = [decoded(users[0].user["client-key-data"]), decoded(data?.["ssh.host_key"])];
+    const secrets = {
+      ...canaries,
+      passphrase: await readFile(passphrase, "utf8"),
+      clientKey: lineOfKey(clientKey),
+      hostKey: lineOfKey(hostKey),
+    };
+    const needles = Object.entries(secrets).flatMap(([name, secret]) =>
+      [secret, ...insideBase64(secret)].map((needle) => ({ name, needle })),
+    );
+    const leaks: string[] = [];
+    const look: Look = (where, text) => {
+      for (const { name, needle } of needles) if (text.includes(needle)) leaks.push(`${name} in ${where}`);
+    };
+    const lookInFolder = async (): Promise<void> => {
+      await settled(engine.engine);
+      await lookInFiles(root, look, [kwok, kubeconfig, passphrase]);
+    };
+    return { leaks, look, lookInFolder };
   }
 
   it("puts the three Secrets there, with the type and the keys that the proxy reads", async () => {
@@ -226,18 +309,7 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
   });
 
   it("keeps every secret inside encrypted values and the Secrets it made", async () => {
-    const stored = await engine.get<Live[]>("secrets", "--namespace", proxy);
-    const config = stored.find(({ metadata }) => metadata.name === "gitlab-workspaces-proxy-config");
-    const hostKey = Buffer.from(config?.data?.["ssh.host_key"] ?? "", "base64").toString();
-    assert.match(hostKey, /PRIVATE KEY/);
-    const needles = [...Object.values(canaries), await clientKey(), hostKey.split("\n")[1] ?? ""].flatMap((text) => [
-      text,
-      Buffer.from(text).toString("base64").slice(0, -4),
-    ]);
-    const leaks: string[] = [];
-    const look = (where: string, text: string): void => {
-      for (const needle of needles) if (text.includes(needle)) leaks.push(`${needle.slice(0, 24)} in ${where}`);
-    };
+    const { leaks, look, lookInFolder } = await watchForSecrets();
     // In its debug log Pulumi itself prints what crosses the wire, secret or not: the SDK from -v=3 on, the engine from
     // -v=9 on (SECURITY.md says so). Nothing else may.
     const wire =
@@ -254,14 +326,19 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
       look(`preview ${form.join(" ")}`, (await engine.pulumi(["preview", ...form])).all);
     }
     look("preview -v=9", withoutWire(await engine.pulumi(["preview", "--logtostderr", "-v=9"])));
-    const arguments_ = watchArguments(look);
-    look("up --diff -v=9", withoutWire(await engine.pulumi(["up", "--yes", "--diff", "--logtostderr", "-v=9"])));
-    assert.ok((await arguments_.stop()).has("helm"), "helm was seen at work");
+    const programs = new Set<string>();
+    const up = engine.pulumi(["up", "--yes", "--diff", "--logtostderr", "-v=9"]);
+    const ended = await during(up, async () => {
+      for (const { program, line } of await processes()) {
+        programs.add(program);
+        look(`arguments of ${program}`, line);
+      }
+    });
+    look("up --diff -v=9", withoutWire(ended));
+    assert.ok(programs.has("helm"), "helm was seen at work");
     look("stack export", (await engine.pulumi(["stack", "export"])).all);
     look("stack output", (await engine.pulumi(["stack", "output", "--json"])).all);
-    for (const directory of [engine.engine.state, engine.engine.helm, join(engine.engine.pulumiHome, "logs")]) {
-      await lookInFiles(directory, look);
-    }
+    await lookInFolder();
     const releases = (await engine.get<Live[]>("secrets", "--all-namespaces")).filter(({ metadata }) =>
       metadata.name.startsWith("sh.helm.release."),
     );
@@ -313,19 +390,33 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
     assert.match(all, /stand-in/, "and the stand-ins say what they are");
   });
 
-  it("leaves no secret in a temporary folder when it is killed while Helm works", async () => {
+  it("listens on loopback only, at rest and while it works", async () => {
+    const seen: Awaited<ReturnType<typeof listeners>> = [];
+    await engine.setSecret("oauthClientSecret", `${canaries.oauthClientSecret}-again`);
+    await during(engine.up(), async () => {
+      seen.push(...(await listeners(engine.engine)));
+    });
+    const elsewhere = seen.filter(({ address }) => !Object.values(loopback).includes(address));
+    assert.deepEqual([...new Set(elsewhere.map(({ address, line }) => `${address}: ${line}`))], []);
+    const listening = ["/etcd ", "/kube-apiserver ", "/kube-scheduler ", "/kube-controller-manager ", "serve.ts "];
+    for (const part of [...listening, "/pulumi up", "/pulumi-language-nodejs", "/resource-kubernetes-"]) {
+      assert.ok(
+        seen.some(({ line }) => line.includes(part)),
+        `${part} was seen listening`,
+      );
+    }
+  });
+
+  it("leaves no secret in a file when it is killed while Helm works", async () => {
+    const { leaks, look, lookInFolder } = await watchForSecrets();
     const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-killed-"));
     await engine.setSecret("oauthClientSecret", `${canaries.oauthClientSecret}-killed`);
     const running = engine.start(["up", "--yes", "--skip-preview"], { TMPDIR: scratch });
-    await seen("helm", running.pid);
+    await seenHelm(engine.engine, running.pid);
     running.kill("SIGKILL");
     await running.ended;
-    await gone(scratch);
-    const leaks: string[] = [];
-    const needles = [...Object.values(canaries), await clientKey()];
-    await lookInFiles(scratch, (where, text) => {
-      for (const needle of needles) if (text.includes(needle)) leaks.push(`${needle.slice(0, 24)} in ${where}`);
-    });
+    await lookInFolder();
+    await lookInFiles(scratch, look);
     await rm(scratch, { recursive: true });
     assert.deepEqual(leaks, []);
     assert.equal((await engine.pulumi(["cancel", "--yes"])).exitCode, 0);

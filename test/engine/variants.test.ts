@@ -13,6 +13,8 @@ describe("Another instance with traefik, provided certificates, SSH and two agen
   before(async function () {
     this.timeout(3_600_000);
     engine = await startEngine();
+    await engine.kubectl("create", "namespace", "data-agent");
+    await engine.kubectl("create", "serviceaccount", "workspaces", "--namespace", "data-agent");
     const own = { from: new Date(Date.now() - day), to: new Date(Date.now() + 90 * day) };
     const apex = await makeCertificate({ name: domain, covers: [domain], algorithm: "RSA", ...own });
     const wildcard = await makeCertificate({ name: domain, covers: [`*.${domain}`], algorithm: "EC", ...own });
@@ -23,7 +25,7 @@ describe("Another instance with traefik, provided certificates, SSH and two agen
       ingress: { controller: "traefik" },
       tls: { mode: "provided", certificate: apex.certificate, wildcardCertificate: wildcard.certificate },
       proxy: { ssh: { service: "LoadBalancer", port: 2222 } },
-      agents: [{ name: "local" }, { name: "data", namespace: "data-agent", serviceAccount: "default" }],
+      agents: [{ name: "local" }, { name: "data", namespace: "data-agent", serviceAccount: "workspaces" }],
     });
     await engine.setSecret("tlsKey", apex.key.replaceAll("\n", "\r\n"));
     await engine.setSecret("wildcardTlsKey", wildcard.key);
@@ -106,5 +108,6 @@ describe("Another instance with traefik, provided certificates, SSH and two agen
     const ended = await engine.pulumi(["destroy", "--yes", "--skip-preview"]);
     assert.equal(ended.exitCode, 0, ended.all);
     assert.deepEqual(await engine.get("ingressclasses"), []);
+    await engine.kubectl("get", "serviceaccount", "workspaces", "--namespace", "data-agent");
   });
 });

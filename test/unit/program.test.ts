@@ -234,10 +234,17 @@ describe("The program", () => {
   });
 
   it("installs an agent without cluster-admin where it is given a ServiceAccount", async () => {
-    const restricted = await runProgram(stack({ agents: [{ name: "main", serviceAccount: "workspaces-agent" }] }));
+    const restricted = await runProgram(
+      stack({ agents: [{ name: "main", namespace: "agents", serviceAccount: "workspaces-agent" }] }),
+    );
     const values = find(restricted, release, "gitlab-agent-main").inputs["values"];
     assert.deepEqual(at(values, "serviceAccount"), { create: false, name: "workspaces-agent" });
     assert.deepEqual(at(values, "rbac"), { create: false });
+    const namespaces = restricted.resources.filter(({ type }) => type === "kubernetes:core/v1:Namespace");
+    assert.ok(
+      !namespaces.some(({ inputs }) => at(inputs, "metadata.name") === "agents"),
+      "its namespace is the user's",
+    );
   });
 
   it("installs one release per agent, each in its own namespace", async () => {
@@ -333,7 +340,10 @@ describe("Every preview", () => {
 
   it("names the agents that are cluster-admin", async () => {
     assert.match(await warnings({}), /main, runs as cluster-admin/);
-    assert.doesNotMatch(await warnings({ agents: [{ name: "main", serviceAccount: "own" }] }), /cluster-admin/);
+    assert.doesNotMatch(
+      await warnings({ agents: [{ name: "main", namespace: "agents", serviceAccount: "own" }] }),
+      /cluster-admin/,
+    );
   });
 
   it("says what must hold of a controller that somebody else installed", async () => {

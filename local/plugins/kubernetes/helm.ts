@@ -47,6 +47,7 @@ export class Helm {
         env: {
           PATH: process.env["PATH"] ?? "",
           HOME: scratch,
+          TMPDIR: scratch,
           HELM_CACHE_HOME: path.join(scratch, "cache"),
           HELM_CONFIG_HOME: path.join(scratch, "config"),
           HELM_DATA_HOME: path.join(scratch, "data"),

@@ -74,6 +74,8 @@ describe("The inspection of a live cluster", () => {
     assert.deepEqual(await inspect({ daemonSets: ["kube-proxy", "calico-node"] }), []);
     await new Promise((resolve) => server?.close(resolve));
     assert.deepEqual(await inspect({ kubeletVersion: "v1.35.2+k3s1" }), []);
+    await new Promise((resolve) => server?.close(resolve));
+    assert.deepEqual(await inspect({ daemonSets: ["rke2-canal"] }), []);
   });
 
   it("warns when nothing shows that NetworkPolicies are enforced", async () => {

@@ -2,9 +2,19 @@ import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import { charts } from "../../../src/charts";
 import { loadConfig } from "../../../src/config/load";
-import { faultsOf, load, secretText, smallest, useStack, withSecrets, withSettings } from "./stack";
+import { names } from "../../../src/platform/names";
+import { faultsOf, load, secretText, smallest, useStack, withSecrets, withSettings, type Stack } from "./stack";
 
 const set = "pulumi config set --stack dev";
+
+/** A stack with a token for each of `agents`. */
+function tokens(agents: unknown, stack: Stack): Stack {
+  const keys = (agents as { name: string }[]).map(({ name }) => [`agentToken-${name}`, "canary-agent-token"]);
+  return withSecrets(
+    { "agentToken-team-a": undefined, ...(Object.fromEntries(keys) as Record<string, string>) },
+    stack,
+  );
+}
 
 describe("the config", () => {
   before(useStack);
@@ -13,7 +23,6 @@ describe("the config", () => {
     it("is read with every default in its place", () => {
       const { cluster, agents, oauthClientSecret, warnings, ...rest } = load(smallest);
       assert.deepEqual(rest, {
-        stack: "dev",
         production: false,
         domain: "workspaces.example.com",
         oauthClientId: "5f0e0c0d9a1b",
@@ -412,6 +421,62 @@ describe("the config", () => {
       }
     });
 
+    const glagent = `glagent-${"canary0".repeat(8)}`;
+    const pem = "-----BEGIN EC PRIVATE KEY-----\ncanary\n-----END EC PRIVATE KEY-----\n";
+    const inValues: readonly (readonly [string, string, object, string?])[] = [
+      ["gitlab-agent", "config.token", { config: { token: "canary" } }, "agentToken-team-a"],
+      ["gitlab-agent", "extraEnv[1].value", { extraEnv: [{}, { value: glagent }] }, "agentToken-team-a"],
+      ["gitlab-agent", 'x["a.b"]', { x: { "a.b": "TOKEN=glrt-canary_0123456789abcdef" } }],
+      ["gitlab-agent", "config.api.tls.key", { config: { api: { tls: { key: pem } } } }],
+      ["gitlab-workspaces-proxy", "auth.client_secret", { auth: { client_secret: "canary" } }, "oauthClientSecret"],
+      ["gitlab-workspaces-proxy", "auth.signing_key", { auth: { signing_key: "canary" } }, "signingKey"],
+      ["gitlab-workspaces-proxy", "ssh.host_key", { ssh: { host_key: pem } }, "sshHostKey"],
+      [
+        "gitlab-workspaces-proxy",
+        "ingress.tls.workspaceDomainKey",
+        { ingress: { tls: { workspaceDomainKey: pem } } },
+        "tlsKey",
+      ],
+      ["traefik", "env", { env: `gloas-${"canary0".repeat(10)}` }, "oauthClientSecret"],
+      ["ingress-nginx", "token", { token: "glpat-canary0123456789abcd" }],
+    ];
+    for (const [chart, place, values, flat] of inValues)
+      it(`among the values of ${chart} at ${place} is refused: to be rotated, and where the new one belongs`, () => {
+        const key = `charts.${chart}.values.${place}`;
+        const belongs =
+          flat === undefined
+            ? "Put the new one into a Secret on the cluster, and the name of that into the values."
+            : `The new one has a key of its own, ${flat}.`;
+        const command = flat === undefined ? "" : `\n    $ ${set} --secret gitlab-workspaces:${flat} < `;
+        const message = faultsOf(withSettings({ charts: { [chart]: { values } } }));
+        const expected = `1 fault in the config of stack dev:
+
+  gitlab-workspaces:${key} (not shown) is a secret in plain text
+    It is in git and its history already: rotate it. ${belongs}
+    $ pulumi config rm --stack dev --path 'gitlab-workspaces:${key}'${command}`;
+        assert.equal(message.slice(0, expected.length), expected);
+      });
+
+    it("among the values of a chart is refused when they are encrypted too, with its own key", () => {
+      const charts = { "gitlab-agent": { values: { config: { token: "canary" } } } };
+      const message = faultsOf({ ...withSettings({ charts }), secretSettings: ["charts"] });
+      assert.match(
+        message,
+        /charts is stored as a secret or holds one\n.*it has a key of its own, agentToken-team-a\./,
+      );
+    });
+
+    it("are not seen where there are none among the values of a chart", () => {
+      const values = {
+        config: { token: "", secretName: "glagent-token-production" },
+        env: [{ name: "CA", value: "-----BEGIN CERTIFICATE-----" }, { name: "glpat" }],
+        auth: { client_secret: null, host: "https://gitlab.example.com/glpat-" },
+        on: true,
+        port: 1,
+      };
+      assert.ok(load(withSettings({ charts: { "gitlab-agent": { values }, traefik: { values } } })));
+    });
+
     it("that are empty or of several words is refused", () => {
       assert.match(
         faultsOf(withSecrets({ oauthClientSecret: " \n" })),
@@ -480,6 +545,110 @@ describe("the config", () => {
     });
   });
 
+  // Each of these is accepted by a preview and refused half-way through the update.
+  describe("with agents", () => {
+    const fault = (agents: unknown, instance?: string) => faultsOf(tokens(agents, withSettings({ agents, instance })));
+    const accepted = (agents: unknown, instance?: string) =>
+      load(tokens(agents, withSettings({ agents, instance }))).agents.length;
+
+    it("takes names as long as their Helm release allows, and refuses longer ones with what would fit", () => {
+      for (const [instance, longest] of [
+        [undefined, 40],
+        ["blue", 35],
+        ["b".repeat(20), 19],
+      ] as const) {
+        const name = "n".repeat(longest);
+        assert.equal(names(instance).agentRelease(name).length, 53);
+        assert.equal(accepted([{ name }], instance), 1);
+        const release = `gitlab-agent-<name>${instance === undefined ? "" : `-${instance}`}`;
+        assert.equal(
+          fault([{ name: `${name}m` }], instance),
+          `1 fault in the config of stack dev:
+
+  gitlab-workspaces:agents[0].name is "${name}m"
+    It must be at most ${longest} characters: the agent's Helm release is ${release}, and Helm takes 53 (https://github.com/helm/helm/blob/v3.19.0/pkg/chartutil/validate_name.go). Register it in GitLab under a shorter name.
+    $ ${set} --path 'gitlab-workspaces:agents[0].name' ${name}`,
+        );
+      }
+    });
+
+    it("says one thing of a name that is too long for anything", () => {
+      assert.match(fault([{ name: "n".repeat(64) }]), /^1 fault[^]*It must be 1 to 63 characters/);
+    });
+
+    it("refuses the namespaces of the program itself, under their names with the instance too", () => {
+      for (const instance of [undefined, "blue"]) {
+        const { proxyNamespace, ingressNamespace, agentNamespace } = names(instance);
+        for (const namespace of [proxyNamespace, ingressNamespace])
+          assert.equal(
+            fault([{ name: "team-a", namespace }], instance),
+            `1 fault in the config of stack dev:
+
+  gitlab-workspaces:agents[0].namespace is "${namespace}"
+    It must be a namespace for this agent alone, and this is the one of the program itself.
+    $ ${set} --path 'gitlab-workspaces:agents[0].namespace' ${agentNamespace("team-a")}`,
+          );
+      }
+    });
+
+    it("refuses the namespace of another agent, given or derived", () => {
+      const shared = [
+        { name: "a", namespace: "ours" },
+        { name: "b", namespace: "ours" },
+      ];
+      const message = fault(shared);
+      assert.match(message, /^1 fault/);
+      assert.match(message, /agents\[1\]\.namespace is "ours"\n.*alone, and this is the one of agents\[0\]\./);
+      assert.ok(message.endsWith("agents[1].namespace' gitlab-agent-b"), message);
+      for (const instance of [undefined, "blue"]) {
+        const taken = [{ name: "a", namespace: names(instance).agentNamespace("b") }, { name: "b" }];
+        assert.match(fault(taken, instance), /agents\[0\]\.namespace is .*\n.*this is the one of agents\[1\]\./);
+      }
+    });
+
+    it("refuses namespaces that are Kubernetes's own or everybody's", () => {
+      for (const namespace of ["default", "kube-system", "kube-agents"]) {
+        const message = fault([{ name: "team-a", namespace }]);
+        assert.ok(message.includes(`agents[0].namespace is "${namespace}"\n    It must be a namespace for this agent`));
+        assert.ok(message.endsWith(`$ ${set} --path 'gitlab-workspaces:agents[0].namespace' gitlab-agent-team-a`));
+      }
+    });
+
+    it("takes the namespace that it would derive anyway, and those that merely look like the program's", () => {
+      assert.equal(accepted([{ name: "team-a", namespace: "gitlab-agent-team-a" }, { name: "team-b" }]), 2);
+      assert.equal(accepted([{ name: "team-a", namespace: "gitlab-workspaces-green" }], "blue"), 1);
+      assert.equal(accepted([{ name: "team-a", namespace: "gitlab-agent-team-b" }, { name: "team-b" }], "blue"), 2);
+    });
+
+    it("wants to know in which namespace a ServiceAccount of the user's is", () => {
+      assert.equal(
+        fault([{ name: "team-a", serviceAccount: "agent" }]),
+        `1 fault in the config of stack dev:
+
+  gitlab-workspaces:agents[0].namespace is not set
+    It must name the namespace of serviceAccount: the account is yours, in a namespace of yours, and the program makes neither.
+    $ ${set} --path 'gitlab-workspaces:agents[0].namespace' gitlab-agent-team-a`,
+      );
+    });
+
+    it("says all that at once, whatever key too many there is", () => {
+      const message = fault([
+        { name: "n".repeat(41), namespace: "gitlab-workspaces", replicas: 2 },
+        { name: "b", serviceAccount: "agent" },
+      ]);
+      assert.match(message, /^4 faults/);
+      assert.match(
+        message,
+        /\[0\]\.replicas is not a key[^]*\[1\]\.namespace is not set[^]* gitlab-agent-b\n[^]*at most 40[^]*program itself/,
+      );
+    });
+
+    it("judges no name by an instance that is refused itself", () => {
+      const agents = [{ name: "team-a", namespace: "gitlab-agent-team-b" }, { name: "team-b" }];
+      assert.match(fault(agents, "b".repeat(21)), /^1 fault[^]*gitlab-workspaces:instance is /);
+    });
+  });
+
   describe("with charts", () => {
     it("refuses a proxy with known holes, and says where GitLab names them", () => {
       for (const version of ["0.1.20", "0.1.22", "0.1.23-rc1", "0.0.99"]) {
@@ -531,7 +700,10 @@ describe("the config", () => {
 
     it("is not said where it does not hold", () => {
       assert.doesNotMatch(warned({ ingress: { controller: "traefik" } }), /nginx/);
-      assert.doesNotMatch(warned({ agents: [{ name: "team-a", serviceAccount: "agent" }] }), /cluster-admin/);
+      assert.doesNotMatch(
+        warned({ agents: [{ name: "team-a", namespace: "ours", serviceAccount: "agent" }] }),
+        /cluster-admin/,
+      );
     });
   });
 

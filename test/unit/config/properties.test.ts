@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { names } from "../../../src/platform/names";
 import { faultsOf, kubeconfig, load, useStack, type Stack } from "./stack";
 
 const label = (longest: number) => fc.stringMatching(new RegExp(`^[a-z]([a-z0-9-]{0,${longest - 2}}[a-z0-9])?$`));
@@ -41,10 +42,20 @@ const stack: fc.Arbitrary<Stack> = fc
           ),
         }),
       ),
-      agents: fc.uniqueArray(
-        fc.record({ name: label(63), namespace: label(63), serviceAccount: label(63) }, { requiredKeys: ["name"] }),
-        { minLength: 1, maxLength: 4, selector: ({ name }) => name },
-      ),
+      agents: fc
+        .uniqueArray(
+          fc.oneof(
+            fc.record({ name: label(19) }),
+            fc.record({ name: label(19), namespace: label(60) }),
+            fc.record({ name: label(19), namespace: label(60), serviceAccount: label(63) }),
+          ),
+          { minLength: 1, maxLength: 4, selector: ({ name }) => name },
+        )
+        .map((list) =>
+          list.map((agent, index) =>
+            "namespace" in agent ? { ...agent, namespace: `n${index}-${agent.namespace}` } : agent,
+          ),
+        ),
       gitlab: optional(
         fc.record({ url: label(20).map((host) => `https://${host}.example.com/sub/`) }, { requiredKeys: [] }),
       ),
@@ -105,6 +116,21 @@ const spoilers: Record<string, (stack: Stack, at: number) => readonly [Stack, st
     const { [key]: plain, ...secrets } = stack.secrets;
     return [{ ...stack, settings: { ...stack.settings, [key]: plain }, secrets }, key];
   },
+  "an agent's name is too long for a release": (stack) => withAgent(stack, { name: "n".repeat(41) }, "name"),
+  "an agent is to be in the proxy's namespace": (stack) => {
+    const namespace = names(stack.settings["instance"] as string | undefined).proxyNamespace;
+    return withAgent(stack, { name: "spoilt", namespace }, "namespace");
+  },
+  "an agent has an account and no namespace": (stack) =>
+    withAgent(stack, { name: "spoilt", serviceAccount: "own" }, "namespace"),
+  "a chart is given a secret by value": (stack, at) => {
+    const name = ["traefik", "gitlab-agent", "gitlab-workspaces-proxy", "ingress-nginx"][at % 4] ?? "";
+    const values = { deep: [{ er: `x glpat-canary${"0".repeat(at)}0123456789` }] };
+    return [
+      { ...stack, settings: { ...stack.settings, charts: { [name]: { values } } } },
+      `charts.${name}.values.deep[0].er`,
+    ];
+  },
   "a setting is stored as a secret": (stack, at) => {
     const keys = Object.keys(stack.settings).filter((key) => stack.settings[key] !== undefined);
     const key = keys[at % keys.length] ?? "";
@@ -113,6 +139,12 @@ const spoilers: Record<string, (stack: Stack, at: number) => readonly [Stack, st
 };
 
 type Agent = Readonly<Record<"name" | "namespace" | "serviceAccount", string | undefined>>;
+
+/** A stack with one more agent, and which of its keys is wrong. */
+function withAgent(stack: Stack, agent: Partial<Agent>, key: keyof Agent): readonly [Stack, string] {
+  const agents = [...(stack.settings["agents"] as Agent[]), agent];
+  return [{ ...stack, settings: { ...stack.settings, agents } }, `agents[${agents.length - 1}].${key} `];
+}
 
 function withoutToken({ name, namespace, serviceAccount }: Partial<Agent>): Partial<Agent> {
   return { name, namespace, serviceAccount };

@@ -45,7 +45,7 @@ describe("the example stacks", () => {
     });
   }
 
-  it("are checked by editors, which do find a typo, a nested secret, and a secret in plain text", () => {
+  it("are checked by editors, which do find a typo, a nested secret, a secret in plain text, and an account without its namespace", () => {
     const { config } = parse(read("stacks/Pulumi.local.yaml")) as StackFile;
     const valid = (changes: object) => validate({ config: { ...config, ...changes } });
     assert.ok(valid({ "gitlab-workspaces:agentToken-local": { secure: "v1:x" }, "aws:region": "eu-west-1" }));
@@ -53,6 +53,7 @@ describe("the example stacks", () => {
     assert.ok(!valid({ "gitlab-workspaces:domian": "x.example.com" }));
     assert.ok(!valid({ "gitlab-workspaces:tls": { mode: "self-signed", key: { secure: "v1:x" } } }));
     assert.ok(!valid({ "gitlab-workspaces:tlsKey": "plain" }));
+    assert.ok(!valid({ "gitlab-workspaces:agents": [{ name: "local", serviceAccount: "own" }] }));
     assert.ok(!valid({ "pulumi:disable-default-providers": ["aws"] }));
   });
 });

@@ -1,0 +1,144 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { progressTo } from "../../local/progress";
+import { project } from "../../local/stack";
+import { ensureToolchain } from "../../local/toolchain/toolchain";
+
+/** A command under way, and how it ends. */
+interface Running {
+  readonly child: ChildProcess;
+  /** Resolves once the command has printed something that matches. */
+  printed(pattern: RegExp): Promise<void>;
+  readonly ended: Promise<{ code: number | null; output: string }>;
+}
+
+function run(command: string, home: string): Running {
+  const child = spawn(process.execPath, ["--import", "tsx", "local/cli.ts", command], {
+    cwd: project,
+    env: { ...process.env, GITLAB_WORKSPACES_HOME: home },
+  });
+  let output = "";
+  const listeners = new Set<() => void>();
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (data: Buffer) => {
+      output += data.toString();
+      for (const listener of listeners) listener();
+    });
+  }
+  return {
+    child,
+    printed: async (pattern) => {
+      await new Promise<void>((resolve) => {
+        const look = (): void => {
+          if (pattern.test(output)) resolve();
+        };
+        listeners.add(look);
+        look();
+      });
+    },
+    ended: once(child, "close").then(([code]) => ({ code: code as number | null, output })),
+  };
+}
+
+/** Process ids of those whose program lies below the folder. */
+async function processesOf(home: string): Promise<number[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+  const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")));
+  return pids.filter((_, index) => lines[index]?.includes(`${home}/`));
+}
+
+describe("The commands of the local engine", () => {
+  let scratch: string;
+  let home: string;
+
+  before(async function () {
+    this.timeout(3_600_000);
+    await ensureToolchain(progressTo());
+    scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-commands-"));
+    home = join(scratch, "home");
+  });
+
+  after(async () => {
+    if (existsSync(home)) await run("destroy", home).ended;
+    await rm(scratch, { recursive: true, force: true });
+  });
+
+  it("go on after the engine was killed while Helm worked: lock, pending operations and releases", async () => {
+    const first = run("start", home);
+    await first.printed(/Release \S+ creating/);
+    for (const pid of await processesOf(join(home, "pulumi", "versions"))) {
+      const [program = ""] = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
+      if (program.endsWith("/pulumi")) process.kill(pid, "SIGKILL");
+    }
+    const { code, output } = await first.ended;
+    assert.equal(code, 1);
+    assert.match(output, /was ended by SIGKILL/);
+    const second = await run("start", home).ended;
+    assert.equal(second.code, 0, second.output);
+    assert.match(second.output, /put right what a killed operation left: done/);
+  });
+
+  it("let the second of two starts wait for the first, and change nothing", async () => {
+    const first = run("start", home);
+    await first.printed(/> Kubernetes control plane/);
+    const second = run("start", home);
+    await second.printed(new RegExp(`Process ${String(first.child.pid)} is already working`));
+    for (const { code, output } of await Promise.all([first.ended, second.ended])) {
+      assert.equal(code, 0, output);
+      assert.match(output, /26 unchanged/);
+    }
+  });
+
+  it("end every process on stop and bring the same cluster back, and never end a process that is not theirs", async () => {
+    assert.equal((await run("stop", home).ended).code, 0);
+    assert.deepEqual(await processesOf(home), []);
+    const bystander = spawn("sleep", ["600"]);
+    await writeFile(join(home, "kwok", "clusters", "local", "pids", "etcd.pid"), String(bystander.pid));
+    const { code, output } = await run("start", home).ended;
+    assert.equal(code, 0, output);
+    assert.match(output, /26 unchanged/);
+    assert.equal(bystander.exitCode ?? bystander.signalCode, null, "the bystander lives");
+    bystander.kill();
+  });
+
+  it("say what runs, without changing anything", async () => {
+    const { code, output } = await run("status", home).ended;
+    assert.equal(code, 0);
+    assert.match(output, /cluster +running/);
+    assert.match(output, /workspaces URL +https:\/\/workspaces\.example\.test/);
+    assert.match(output, /gitlab-workspaces-proxy-\S+ +1\/1 +Running/);
+  });
+
+  it("leave neither a process nor a file after destroy", async () => {
+    const { code, output } = await run("destroy", home).ended;
+    assert.equal(code, 0, output);
+    assert.deepEqual(await processesOf(home), []);
+    assert.ok(!existsSync(home));
+    assert.match((await run("status", home).ended).output, /Nothing is deployed on this machine/);
+  });
+
+  it("touch no folder that is not theirs", async () => {
+    const foreign = join(scratch, "documents");
+    await mkdir(foreign);
+    await writeFile(join(foreign, "thesis.txt"), "years of work");
+    for (const [folder, complaint] of [
+      [foreign, /not a local engine's/],
+      [homedir(), /holds or belongs to your home directory/],
+      [project, /holds or belongs to your home directory or this project/],
+      ["/", /holds or belongs to/],
+      [join(scratch, "with a space"), /without white space/],
+    ] as const) {
+      for (const command of ["start", "destroy"]) {
+        const { code, output } = await run(command, folder).ended;
+        assert.equal(code, 1, `${command} ${folder}`);
+        assert.match(output, complaint);
+      }
+    }
+    assert.equal(await readFile(join(foreign, "thesis.txt"), "utf8"), "years of work");
+  });
+});

@@ -8,7 +8,7 @@ import { charts } from "../src/charts";
 import { environment, type LocalEngine, pulumiDirectory, stackName } from "./engine";
 import { Failure } from "./failure";
 import type { Toolchain } from "./toolchain/toolchain";
-import { writeWhole } from "./whole-file";
+import { readIfThere, writeWhole } from "./whole-file";
 
 /** The project: where Pulumi.yaml is. */
 export const project = join(__dirname, "..");
@@ -36,9 +36,7 @@ export async function ensureStack(engine: LocalEngine, toolchain: Toolchain, cha
 
   const encryptionsalt = await ensureEncryptionSalt(engine, toolchain);
   const wanted = parse(await readFile(join(project, "stacks", "Pulumi.local.yaml"), "utf8")) as StackConfig;
-  const present = existsSync(engine.stackConfig)
-    ? (parse(await readFile(engine.stackConfig, "utf8")) as StackConfig)
-    : undefined;
+  const present = parse((await readIfThere(engine.stackConfig)) ?? "null") as StackConfig | null;
   const tokens = agentTokens(wanted.config);
   const secrets = Object.entries(present?.config ?? {})
     .filter(([, value]) => isSecure(value))
@@ -107,8 +105,7 @@ async function ensureSecrets(
   const kubeconfig = await readFile(engine.kubeconfig, "utf8");
   const fingerprint = createHash("sha256").update(kubeconfig).digest("hex");
   const remembered = join(engine.root, "kubeconfig.sha256");
-  const known = existsSync(remembered) ? await readFile(remembered, "utf8") : undefined;
-  if (known === fingerprint && config[`${namespace}:kubeconfig`] !== undefined) return;
+  if ((await readIfThere(remembered)) === fingerprint && config[`${namespace}:kubeconfig`] !== undefined) return;
   await setSecret(engine, toolchain, `${namespace}:kubeconfig`, kubeconfig);
   await writeWhole(remembered, fingerprint);
 }

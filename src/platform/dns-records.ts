@@ -1,4 +1,4 @@
-import { isIP } from "node:net";
+import { isIPv4, isIPv6 } from "node:net";
 import * as pulumi from "@pulumi/pulumi";
 
 /** One record to create at the DNS host. */
@@ -36,6 +36,6 @@ export function dnsRecords({ domain, address, sshAddress }: DnsRecordsArgs): pul
 
 function record(name: string, value: string | undefined): DnsRecord[] {
   if (value === undefined) return [];
-  const type = { 4: "A", 6: "AAAA" } as const;
-  return [{ name, type: isIP(value) === 0 ? "CNAME" : type[isIP(value) as 4 | 6], value }];
+  const type = isIPv4(value) ? "A" : isIPv6(value) ? "AAAA" : "CNAME";
+  return [{ name, type, value }];
 }

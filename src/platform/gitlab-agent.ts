@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { AgentConfig, ChartConfig } from "../config/schema";
@@ -6,7 +5,7 @@ import { chartRelease } from "./chart-release";
 import { spread } from "./ingress";
 import type { Names } from "./names";
 import { createNamespace } from "./namespace";
-import { createSecret } from "./secret";
+import { createSecret, digest } from "./secret";
 
 /** Arguments of {@link GitLabAgent}. */
 export interface GitLabAgentArgs {
@@ -57,7 +56,7 @@ export class GitLabAgent extends pulumi.ComponentResource {
             // It would add an account that reads every Secret of the cluster, for scans that nobody asked for.
             operational_container_scanning: { enabled: false },
           },
-          podAnnotations: { "checksum/token": digest(agent.token) },
+          podAnnotations: { "checksum/token": digest({ token: agent.token }) },
           resources: { requests: { cpu: "100m", memory: "128Mi" }, limits: { memory: "1Gi" } },
           affinity: spread(podLabels),
           ...(agent.serviceAccount === undefined
@@ -74,9 +73,4 @@ export class GitLabAgent extends pulumi.ComponentResource {
     );
     this.registerOutputs({});
   }
-}
-
-/** Changes with the token, so that the pods that read it are replaced. A token is too long to be guessed from it. */
-function digest(token: pulumi.Output<string>): pulumi.Output<string> {
-  return pulumi.unsecret(token.apply((known) => createHash("sha256").update(known).digest("hex")));
 }

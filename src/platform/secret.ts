@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
@@ -25,4 +26,16 @@ export function createSecret(
       Object.fromEntries(Object.entries(known).map(([key, value]) => [key, Buffer.from(value).toString("base64")])),
     );
   return new k8s.core.v1.Secret(logicalName, { metadata: { name, namespace }, type, data: pulumi.secret(data) }, opts);
+}
+
+/**
+ * SHA-256 of what a Secret holds, hexadecimal: as an annotation of pods it replaces them whenever a value changes, because
+ * they read them once, at their start. It may stand in the open only where it covers something that nobody can guess their
+ * way through, such as a token or a generated key.
+ */
+export function digest(values: SecretArgs["values"]): pulumi.Output<string> {
+  const hash = pulumi
+    .all({ ...values })
+    .apply((known) => createHash("sha256").update(JSON.stringify(known)).digest("hex"));
+  return pulumi.unsecret(hash);
 }

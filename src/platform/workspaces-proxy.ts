@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { ChartConfig, Config, Secret, TlsConfig } from "../config/schema";
@@ -6,7 +5,7 @@ import { chartRelease, type Values } from "./chart-release";
 import { type IngressController, loadBalancerAddress, serviceAddress, spread } from "./ingress";
 import type { Names } from "./names";
 import { createNamespace } from "./namespace";
-import { createSecret } from "./secret";
+import { createSecret, digest } from "./secret";
 import { TlsSecrets } from "./tls";
 
 /** Arguments of {@link WorkspacesProxy}. */
@@ -195,13 +194,4 @@ export class WorkspacesProxy extends pulumi.ComponentResource {
       { parent: this, dependsOn: [service] },
     );
   }
-}
-
-/**
- * Changes whenever a setting does, so that the pods, which read them once at their start, are replaced. It may stand in
- * the open because it covers 64 random characters or a private key that nobody can guess their way through.
- */
-function digest(settings: Readonly<Record<string, pulumi.Input<string>>>): pulumi.Output<string> {
-  const hash = pulumi.all(settings).apply((known) => createHash("sha256").update(JSON.stringify(known)).digest("hex"));
-  return pulumi.unsecret(hash);
 }

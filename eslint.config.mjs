@@ -74,7 +74,7 @@ export default tseslint.config(
     [],
     around,
     {
-      regex: up("charts", "config/schema"),
+      regex: up("charts", "config/plain-secrets", "config/refusal", "config/schema", "live-cluster"),
       message: "The platform is cloud-blind: it sees the Cluster contract through its arguments only.",
     },
     typesOf("charts", "config/schema"),
@@ -88,7 +88,7 @@ export default tseslint.config(
     [],
     around,
     {
-      regex: up("cluster", "config/refusal", "config/schema"),
+      regex: up("cluster", "config/refusal", "config/schema", "live-cluster"),
       message: "A cluster knows nothing of what runs on it, nor where its config comes from.",
     },
     typesOf("cluster", "config/schema"),
@@ -113,6 +113,10 @@ export default tseslint.config(
     },
     typesOf("config/schema"),
   ),
+  arrows(["doctor/**"], [], {
+    regex: "^\\.\\.?/(.*/)?(bench|docs|test)(/|$)",
+    message: "The doctor goes by the program and by the local engine, and by nothing else.",
+  }),
   {
     files: ["test/**"],
     rules: {

@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { z } from "zod";
+import { codes } from "../doctor/codes";
 import { agentTokenKey, secrets, settingsSchema } from "../src/config/schema";
 
 type Schema = z.core.JSONSchema.BaseSchema;
@@ -161,11 +162,64 @@ function cell(text: string | undefined): string {
     .join("`");
 }
 
+/** Every code of the doctor, Markdown. The heading of a code is its number alone, which makes `#gw401` its anchor. */
+export function doctorReference(): string {
+  const entries = Object.entries(codes);
+  const index = entries.map(
+    ([number, { severity, title }]) => `| [${number}](#${number.toLowerCase()}) | ${severity} | ${cell(title)} |`,
+  );
+  const sections = entries.map(
+    ([number, { severity, title, meaning, fix }]) =>
+      `### ${number}\n\n**${cell(title)}** (${severity})\n\n${cell(meaning)}\n\n\`\`\`sh\n${fix.join("\n")}\n\`\`\`\n`,
+  );
+  return `# Doctor
+
+Made by \`npm run docs\` from \`doctor/\`.
+
+\`\`\`sh
+npm run doctor -- <stack>
+\`\`\`
+
+It looks at a running stack, says what is wrong with it, what that means, and what to type. It changes nothing, and needs
+nothing but the stack and its live cluster. Secrets stay inside it: none is printed, and none is written to a file.
+
+| option                   |                                                                        |
+| ------------------------ | ---------------------------------------------------------------------- |
+| \`<stack>\`                | \`PULUMI_STACK\` or the selected one when left out                       |
+| \`--json\`                 | one object on standard output: \`stack\`, \`checks\`, \`findings\`         |
+| \`--dns <address[:port]>\` | DNS server to ask instead of this machine's; may be given again        |
+| \`--connect <host:port>\`  | where to find the ingress instead: a port-forward, a bastion           |
+
+Exit code: 0 nothing found, 1 warnings only, 2 errors (or it was called wrongly). Findings go to standard output, progress
+to standard error. \`npm run -s doctor\` leaves out what npm itself prints.
+
+The commands it gives for \`kubectl\` and \`helm\` are for the stack's cluster. Where your own kubeconfig is for another one:
+
+\`\`\`sh
+export KUBECONFIG=$(mktemp)
+pulumi stack output kubeconfig --show-secrets --stack <stack> > "$KUBECONFIG"     # delete it afterwards
+\`\`\`
+
+For the local engine: \`eval "$(npm run -s env)"\`. Where \`pulumi\` is not on the PATH: \`npx pulumi\`.
+
+## Codes
+
+A number never gets another meaning: GW0 the way to the stack and its cluster, GW1 to GW3 what people reach, GW4 references
+on the cluster, GW5 releases and pods, GW6 agents, GW7 the cluster itself, GW8 workspaces.
+
+| code | | |
+| --- | --- | --- |
+${index.join("\n")}
+
+${sections.join("\n")}`;
+}
+
 /** The generated files, by path from the top of the repository. */
 export function generated(): Record<string, string> {
   return {
     "stacks/schema.json": `${JSON.stringify(stackFileSchema(), null, 2)}\n`,
     "docs/configuration.md": reference(),
+    "docs/doctor.md": doctorReference(),
   };
 }
 

@@ -12,7 +12,7 @@ import { interruption } from "./interruption";
 import { withLock } from "./lock";
 import { progressTo } from "./progress";
 import { prepare } from "./prepare";
-import { recover } from "./recovery";
+import { recover, refuseAtWork } from "./recovery";
 import { project, pulumi, stackExists } from "./stack";
 import { ensureToolchain, missingParts, type Toolchain, toolchainCache } from "./toolchain/toolchain";
 
@@ -133,6 +133,7 @@ async function stop(engine: LocalEngine): Promise<void> {
 async function destroy(engine: LocalEngine, options: { readonly tools?: boolean }): Promise<void> {
   if (await isClaimed(engine)) {
     await withLock(engine.root, progress, async () => {
+      await refuseAtWork(engine);
       const toolchain = await ensureToolchain(progress);
       await destroyStack(engine, toolchain);
       await stopChartRepository(engine);
@@ -162,7 +163,12 @@ async function destroyStack(engine: LocalEngine, toolchain: Toolchain): Promise<
     );
   } catch (error) {
     if (!(error instanceof Failure) || interruption.signal.aborted) throw error;
-    progress.say(`\n${error.message}\n\nGoing on without it: the whole cluster and its state are removed.`);
+    // Somebody may have begun since this command did; that is no reason to go on, but to end.
+    await refuseAtWork(engine);
+    progress.say(
+      `\n${error.message}\n\nGoing on without it: the whole cluster and its state are removed. ` +
+        "Pods are simulated here, so no workspace that a refusal may name is anybody's work.",
+    );
   }
 }
 

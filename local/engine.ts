@@ -25,6 +25,8 @@ export interface LocalEngine {
   readonly clusters: string;
   /** Directory of the simulated cluster (KWOK_WORKDIR). */
   readonly kwok: string;
+  /** Logs of the simulated containers, `<container>.log`. */
+  readonly logs: string;
   /** Packaged charts and their index, as the chart repository serves them. */
   readonly charts: string;
   /** Port and process id of the chart repository. */
@@ -50,6 +52,7 @@ export function localEngine(folder = defaultRoot()): LocalEngine {
     kubeconfig: join(root, "kubeconfig"),
     clusters: join(root, "clusters.json"),
     kwok: join(root, "kwok"),
+    logs: join(root, "logs"),
     charts: join(root, "charts"),
     chartRepository: join(root, "chart-repository.json"),
     helm: join(root, "helm"),

@@ -7,20 +7,22 @@ import { type LocalEngine, pulumiDirectory } from "./engine";
 import { claimFolder } from "./folder";
 import { installPlugins } from "./plugins/install";
 import type { Progress } from "./progress";
-import { restoreCheckpoint } from "./recovery";
+import { refuseAtWork, restoreCheckpoint } from "./recovery";
 import { ensureStack } from "./stack";
 import { ensureToolchain, type Toolchain } from "./toolchain/toolchain";
 
 /**
  * Makes whatever is missing of what `pulumi` commands need: tools, cluster, chart repository, plugins, stack and its
  * config. May be called at any time; what is there is kept.
- * @throws Failure with what is missing and how to get it.
+ * @throws Failure with what is missing and how to get it, or, with nothing changed, when somebody is at work on the stack.
  */
 export async function prepare(
   engine: LocalEngine,
   progress: Progress,
   cluster: ClusterOptions = {},
 ): Promise<Toolchain> {
+  // Whoever is at work may be writing the checkpoint: cut off at this moment, whole at the next.
+  await refuseAtWork(engine);
   const toolchain = await ensureToolchain(progress);
   await claimFolder(engine);
   await mkdir(engine.kwok, { recursive: true });

@@ -1,13 +1,17 @@
 import * as pulumi from "@pulumi/pulumi";
 import { createCluster } from "./cluster";
-import type { Config, Secret } from "./config/schema";
+import type { Config, Secret, TlsConfig } from "./config/schema";
+import { LiveCluster } from "./live-cluster";
+import { adoption } from "./platform/adoption";
 import { agentConfig } from "./platform/agent-config";
+import { DestroyGuard } from "./platform/destroy-guard";
 import { type DnsRecord, dnsRecords } from "./platform/dns-records";
 import { GeneratedSecrets } from "./platform/generated-secrets";
-import { GitLabAgent } from "./platform/gitlab-agent";
+import type { InstalledRelease } from "./platform/chart-release";
+import { GitLabAgent, type InstalledAgent } from "./platform/gitlab-agent";
 import { createIngressController } from "./platform/ingress";
 import { names } from "./platform/names";
-import { WorkspacesProxy } from "./platform/workspaces-proxy";
+import { type InstalledProxy, WorkspacesProxy } from "./platform/workspaces-proxy";
 
 /** What a stack hands to people and to other stacks. An API: renaming one is a breaking change. */
 export interface Outputs {
@@ -23,6 +27,26 @@ export interface Outputs {
   readonly agentConfig: Readonly<Record<string, string>>;
   /** Kubeconfig of the cluster. Secret. */
   readonly kubeconfig: Secret;
+  /** What was installed under which names: what `npm run doctor` goes by. */
+  readonly installation: Installation;
+}
+
+/** What one stack has on its cluster, and what it is meant to be. Nothing in it is secret. */
+export interface Installation {
+  readonly domain: string;
+  /** Without trailing slash. */
+  readonly gitlabUrl: string;
+  readonly kasAddress: string;
+  readonly oauthClientId: string;
+  /** Whether browsers can be expected to trust the certificate. */
+  readonly tlsMode: TlsConfig["mode"];
+  readonly proxy: InstalledProxy;
+  readonly ingress: {
+    readonly className: string;
+    /** The program's own controller; absent when somebody else installed it. */
+    readonly release?: InstalledRelease;
+  };
+  readonly agents: readonly InstalledAgent[];
 }
 
 /** Reads top to bottom: a cluster, an ingress controller, the proxy and the agents on it, and what the operator needs to know. */
@@ -30,10 +54,13 @@ export async function deploy(config: Config): Promise<Outputs> {
   for (const warning of config.warnings) await pulumi.log.warn(warning);
 
   const cluster = await createCluster(config.cluster);
-  const on = { provider: cluster.provider };
   const { charts, domain } = config;
   const loadBalancerAnnotations = cluster.loadBalancer.annotations;
   const own = names(config.instance);
+  const on = {
+    provider: cluster.provider,
+    ...(config.adopt ? { transforms: [await adoption(await LiveCluster.of(cluster.kubeconfig), config, own)] } : {}),
+  };
   const { signingKey, sshHostKey } = new GeneratedSecrets("generated-secrets", config);
 
   const ingress = createIngressController({ config: config.ingress, charts, names: own, loadBalancerAnnotations }, on);
@@ -55,10 +82,26 @@ export async function deploy(config: Config): Promise<Outputs> {
     },
     on,
   );
-  for (const agent of config.agents) {
-    const { kasAddress } = config.gitlab;
-    new GitLabAgent(`gitlab-agent-${agent.name}`, { agent, kasAddress, chart: charts["gitlab-agent"], names: own }, on);
-  }
+  const { kasAddress } = config.gitlab;
+  const agents = config.agents.map(
+    (agent) =>
+      new GitLabAgent(
+        `gitlab-agent-${agent.name}`,
+        { agent, kasAddress, chart: charts["gitlab-agent"], names: own },
+        on,
+      ),
+  );
+
+  new DestroyGuard(
+    "destroy-guard",
+    {
+      kubeconfig: cluster.kubeconfig,
+      domain,
+      proxyNamespace: own.proxyNamespace,
+      ...(ingress.installed === undefined ? {} : { ingressClass: ingress.className }),
+    },
+    [cluster.provider, ...ingress.resources, proxy, ...agents],
+  );
 
   const toCommit = agentConfig({ domain, proxyNamespace: own.proxyNamespace });
   return {
@@ -68,5 +111,18 @@ export async function deploy(config: Config): Promise<Outputs> {
     dnsRecords: dnsRecords({ domain, address: proxy.address, sshAddress: proxy.sshAddress }),
     agentConfig: Object.fromEntries(config.agents.map(({ name }) => [`.gitlab/agents/${name}/config.yaml`, toCommit])),
     kubeconfig: cluster.kubeconfig,
+    installation: {
+      domain,
+      gitlabUrl: config.gitlab.url,
+      kasAddress,
+      oauthClientId: config.oauthClientId,
+      tlsMode: config.tls.mode,
+      proxy: proxy.installed,
+      ingress: {
+        className: ingress.className,
+        ...(ingress.installed === undefined ? {} : { release: ingress.installed }),
+      },
+      agents: agents.map(({ installed }) => installed),
+    },
   };
 }

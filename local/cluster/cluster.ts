@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
-import { parse, parseAllDocuments } from "yaml";
+import { parse, parseAllDocuments, stringify } from "yaml";
 import type { LocalEngine } from "../engine";
 import { Failure } from "../failure";
 import { commandLine } from "../processes";
@@ -63,7 +63,7 @@ export async function clusterState(engine: LocalEngine, toolchain: Toolchain): P
 /** Ends the cluster's processes and keeps its data, so that the next start brings back the same cluster. */
 export async function stopCluster(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
   if ((await clusterState(engine, toolchain)) === "absent") return;
-  if ((await forgetForeignProcesses(engine)) > 0) await kwokctl(engine, toolchain, ["stop", "cluster"]);
+  if ((await forgetForeignProcesses(engine)).length > 0) await kwokctl(engine, toolchain, ["stop", "cluster"]);
 }
 
 /** Ends the cluster's processes and removes its data. Nothing to do is not an error. */
@@ -77,8 +77,12 @@ const directory = (engine: LocalEngine): string => join(engine.kwok, "clusters",
 
 /** Starts a stopped cluster. Its ports were chosen when it was made; somebody else may have them by now. */
 async function start(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
-  // What still runs of a cluster that does not answer would hold the ports itself.
-  if ((await forgetForeignProcesses(engine)) > 0) await kwokctl(engine, toolchain, ["stop", "cluster"]);
+  // What still runs of a cluster that does not answer would hold the ports itself, and kwokctl does not wait for its end.
+  const own = await forgetForeignProcesses(engine);
+  if (own.length > 0) await kwokctl(engine, toolchain, ["stop", "cluster"]);
+  await waitFor("The end of the stopped cluster's processes", async () => {
+    for (const pid of own) if (await isOwn(engine, pid)) throw new Error(`process ${pid} still runs`);
+  });
   const settings = await readFile(join(directory(engine), "kwok.yaml"), "utf8");
   const ports = [...settings.matchAll(/^ {2}(\w+)Port: (\d+)$/gm)].map(([, of = "", port]) => ({
     of,
@@ -110,25 +114,33 @@ async function isFree(port: number): Promise<boolean> {
 
 /**
  * kwokctl ends whatever process has an id it once wrote down; after a restart of the machine that may be anybody's.
- * @returns how many of the ids are the cluster's own processes.
+ * @returns those of the ids that are the cluster's own processes.
  */
-async function forgetForeignProcesses(engine: LocalEngine): Promise<number> {
+async function forgetForeignProcesses(engine: LocalEngine): Promise<number[]> {
   const pids = join(directory(engine), "pids");
-  let own = 0;
+  const own: number[] = [];
   for (const file of existsSync(pids) ? await readdir(pids) : []) {
-    const [program = ""] = await commandLine(Number(await readFile(join(pids, file), "utf8")));
-    if (program.startsWith(join(directory(engine), "bin"))) own += 1;
+    const pid = Number(await readFile(join(pids, file), "utf8"));
+    if (await isOwn(engine, pid)) own.push(pid);
     else await rm(join(pids, file));
   }
   return own;
 }
 
+/** Whether a running process is one of the cluster's. */
+async function isOwn(engine: LocalEngine, pid: number): Promise<boolean> {
+  const [program = ""] = await commandLine(pid);
+  return program.startsWith(join(directory(engine), "bin"));
+}
+
 async function create(engine: LocalEngine, toolchain: Toolchain, options: ClusterOptions): Promise<void> {
   const stages = join(engine.kwok, "stages.yaml");
+  const logs = join(engine.kwok, "logs.yaml");
   await writeFile(stages, await allStages(toolchain, options));
+  await writeFile(logs, await containerLogs(engine));
   await kwokctl(engine, toolchain, [
     ...["create", "cluster", "--runtime", "binary", "--wait", "60s", "--kubeconfig", engine.kubeconfig],
-    ...["--config", join(__dirname, "kwokctl.yaml"), "--config", stages],
+    ...["--config", join(__dirname, "kwokctl.yaml"), "--config", stages, "--config", logs],
     ...["--kube-apiserver-binary", toolchain.apiserver],
     ...["--kube-controller-manager-binary", toolchain.controllerManager],
     ...["--kube-scheduler-binary", toolchain.scheduler],
@@ -160,6 +172,31 @@ async function allStages(toolchain: Toolchain, { podReadySeconds = 0 }: ClusterO
       return document.toString({ directives: false });
     })
     .join("\n---\n");
+}
+
+/** Containers of the charts, each with a log of its own. */
+const containers = ["gitlab-agent", "gitlab-workspaces-proxy", "controller", "traefik"];
+
+/**
+ * Logs for pods in which nothing runs: a file for each kind of container, empty until somebody writes into it, and one
+ * for all others. Its lines are `2026-11-21T12:00:00.000000000Z stdout F text`, as on a node
+ * (https://kwok.sigs.k8s.io/docs/user/kwokctl-logs/).
+ */
+async function containerLogs(engine: LocalEngine): Promise<string> {
+  const entries = await Promise.all(
+    [...containers, "other"].map(async (container) => {
+      const logsFile = join(engine.logs, `${container}.log`);
+      await mkdir(engine.logs, { recursive: true });
+      await writeFile(logsFile, "", { flag: "a" });
+      return container === "other" ? { logsFile } : { containers: [container], logsFile };
+    }),
+  );
+  return stringify({
+    apiVersion: "kwok.x-k8s.io/v1alpha1",
+    kind: "ClusterLogs",
+    metadata: { name: "containers" },
+    spec: { logs: entries },
+  });
 }
 
 const isStage = (file: string): boolean => file.endsWith(".yaml") && file !== "kustomization.yaml";
@@ -231,7 +268,7 @@ async function waitFor(what: string, attempt: () => Promise<void>): Promise<void
       await attempt();
       return;
     } catch (error) {
-      if (Date.now() > end) throw new Failure(`${what} did not appear within a minute.`, { cause: error });
+      if (Date.now() > end) throw new Failure(`${what} did not come within a minute.`, { cause: error });
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
   }

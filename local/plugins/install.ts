@@ -59,10 +59,22 @@ async function installLanguageHost(options: InstallOptions): Promise<void> {
   await mkdir(directory, { recursive: true });
   await place(bundle, code);
   await place(path.join(directory, "pulumi-language-nodejs"), launcher(bundle), 0o755);
-  // Dynamic providers: the script comes with the SDK but is looked for beside the language host.
-  const dynamic = "pulumi-resource-pulumi-nodejs";
-  const script = path.join(path.dirname(require.resolve("@pulumi/pulumi/package.json")), dynamic);
-  await place(path.join(directory, dynamic), await readFile(script, "utf8"), 0o755);
+  await installDynamicProvider(directory);
+}
+
+/**
+ * The SDK's own server for dynamic providers, which the engine looks for beside the language host. The SDK's script for it
+ * starts it as a child of a shell, and both live on after an engine that was killed; here it ends with its input.
+ */
+async function installDynamicProvider(directory: string): Promise<void> {
+  const name = "pulumi-resource-pulumi-nodejs";
+  const server = require.resolve("@pulumi/pulumi/cmd/dynamic-provider");
+  const script = path.join(directory, `${name}.js`);
+  await place(
+    script,
+    `process.stdin.once("end", () => process.exit()).resume();\nrequire(${JSON.stringify(server)});\n`,
+  );
+  await place(path.join(directory, name), launcher(script), 0o755);
 }
 
 /** The version that the engine will look for: the SDK's own, or that of the plugin it names. */

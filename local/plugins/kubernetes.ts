@@ -79,6 +79,7 @@ export function standIn(host: Host): Provider {
           secrets: isOn(configuration["enableSecretMutable"]),
           configMaps: isOn(configuration["enableConfigMapMutable"]),
         },
+        patchForce: isOn(configuration["enablePatchForce"]),
         signal: () => interruption.signal,
         status: (message, urn) => void host.status(message, urn),
       };

@@ -23,6 +23,10 @@ class SelfManagedCluster extends pulumi.ComponentResource implements Cluster {
         clusterIdentifier: config.name,
         // A Secret whose value changes is updated where it stands; replacing it would leave a gap without it.
         enableSecretMutable: true,
+        // The objects are wholly this stack's. Without this, what a person changed by hand, or the stack itself before it
+        // lost its state, stays the writer's for ever, and every update of it ends in a conflict.
+        // https://www.pulumi.com/registry/packages/kubernetes/how-to-guides/managing-resources-with-server-side-apply/#handle-field-conflicts-on-existing-resources
+        enablePatchForce: true,
       },
       { parent: this },
     );

@@ -22,6 +22,8 @@ import { refusal } from "./refusal";
 import {
   agentsOf,
   agentTokenKey,
+  proxyNamespaceOf,
+  releaseTimeout,
   settings,
   type AgentConfig,
   type ChartConfig,
@@ -56,13 +58,14 @@ function read(stack: StackConfig, now: Date): Config {
   const domain = stack.setting("domain", settings.domain);
   const instance = stack.setting("instance", settings.instance);
   const production = stack.setting("production", settings.production);
+  const adopt = readAdopt(stack);
   const oauthClientId = stack.setting("oauthClientId", settings.oauthClientId);
   const oauthClientSecret = stack.token("oauthClientSecret");
   const cluster = readCluster(stack);
-  const ingress = readIngress(stack, production);
+  const ingress = readIngress(stack, production, instance);
   const tls = readTls(stack, { domain, production, now });
   const proxy = stack.setting("proxy", settings.proxy);
-  const agents = readAgents(stack, instance);
+  const agents = readAgents(stack, instance, ingress);
   const gitlab = readGitlab(stack);
   const overrides = readCharts(stack, ingress);
   const signingKey = readSigningKey(stack);
@@ -73,6 +76,7 @@ function read(stack: StackConfig, now: Date): Config {
   if (
     domain === undefined ||
     production === undefined ||
+    adopt === undefined ||
     oauthClientId === undefined ||
     oauthClientSecret === undefined ||
     cluster === undefined ||
@@ -87,6 +91,7 @@ function read(stack: StackConfig, now: Date): Config {
   return {
     ...(instance === undefined ? {} : { instance }),
     production,
+    adopt,
     domain,
     oauthClientId,
     cluster,
@@ -101,6 +106,28 @@ function read(stack: StackConfig, now: Date): Config {
     ...(sshHostKey === undefined ? {} : { sshHostKey: pulumi.secret(sshHostKey) }),
     warnings: stack.warnings,
   };
+}
+
+function readAdopt(stack: StackConfig): boolean | undefined {
+  const adopt = stack.setting("adopt", settings.adopt);
+  if (adopt === true) {
+    stack.warnings.push(
+      "adopt is on: whatever stands on the cluster under the names of this stack becomes this stack's, and goes with it " +
+        `when it is destroyed. Once up has succeeded: ${removeCommand(["adopt"])}`,
+    );
+    for (const [key, name] of [
+      ["signingKey", "auth.signing_key"],
+      ["sshHostKey", "ssh.host_key"],
+    ] as const) {
+      if (stack.hasSecret(key)) continue;
+      stack.warnings.push(
+        `adopt is on and ${key} is not set: unless this stack made the one in use itself, a new one is made, and ` +
+          `${key === "signingKey" ? "everybody has to log in again" : "SSH clients are warned of a changed host"}. ` +
+          `docs/adoption.md says how to keep ${name}.`,
+      );
+    }
+  }
+  return adopt;
 }
 
 const defaultProvidersKey = "pulumi:disable-default-providers";
@@ -171,8 +198,18 @@ function isOnPath(command: string): boolean {
 
 const retirement = "https://kubernetes.io/blog/2025/11/11/ingress-nginx-retirement/";
 
-function readIngress(stack: StackConfig, production: boolean | undefined): IngressConfig | undefined {
+function readIngress(
+  stack: StackConfig,
+  production: boolean | undefined,
+  instance: string | undefined,
+): IngressConfig | undefined {
   const ingress = stack.setting("ingress", settings.ingress);
+  if (ingress && controllerNamespace(ingress) === proxyNamespaceOf(instance))
+    stack.faults.push({
+      subject: `${keyText(["ingress", "namespace"])} is ${show(controllerNamespace(ingress))}`,
+      rule: "It must be a namespace for the controller alone, and this is the proxy's.",
+      remedy: [removeCommand(["ingress", "namespace"])],
+    });
   const path = ["ingress", "controller"];
   if (production === true && !stack.has("ingress"))
     stack.faults.push({
@@ -256,10 +293,21 @@ function readKeyPair(
   return key === undefined || problems.length > 0 ? undefined : { certificate: chain, key: pulumi.secret(key) };
 }
 
-function readAgents(stack: StackConfig, instance: string | undefined): AgentConfig[] | undefined {
+function controllerNamespace(ingress: IngressConfig): string | undefined {
+  return ingress.controller === "existing" ? undefined : ingress.namespace;
+}
+
+function readAgents(
+  stack: StackConfig,
+  instance: string | undefined,
+  ingress: IngressConfig | undefined,
+): AgentConfig[] | undefined {
   // Under an instance that was refused, nobody knows what they are called.
   const named = instance !== undefined || !stack.has("instance");
-  const agents = stack.setting("agents", named ? agentsOf(instance) : settings.agents);
+  const agents = stack.setting(
+    "agents",
+    named ? agentsOf(instance, ingress && controllerNamespace(ingress)) : settings.agents,
+  );
   // The tokens of a list with faults are checked as well, so that all that is missing is said at once.
   const tokens = new Map(agentNames(stack).map((name) => [name, stack.token("agentToken", agentTokenKey(name))]));
   return agents?.flatMap((agent, index) => {
@@ -321,12 +369,13 @@ function readCharts(stack: StackConfig, ingress: IngressConfig | undefined): Con
       const values = Object.keys(override.values ?? {});
       const changes = [
         ...(override.version === undefined ? [] : [`version ${override.version} instead of ${version}`]),
+        ...(override.timeout === undefined ? [] : [`timeout ${override.timeout} s instead of ${releaseTimeout} s`]),
         ...(override.repository === undefined ? [] : [`repository ${override.repository}`]),
         ...(values.length === 0 ? [] : [`values under ${values.join(", ")}`]),
       ];
       if (changes.length > 0) stack.warnings.push(`charts.${name} is overridden: ${changes.join("; ")}.`);
     }
-    return { repository, version, values: {}, ...override };
+    return { repository, version, timeout: releaseTimeout, values: {}, ...override };
   };
   return {
     "ingress-nginx": merge("ingress-nginx"),

@@ -53,6 +53,28 @@ export function plainSecrets(charts: unknown): PlainSecret[] {
   });
 }
 
+/** Keys under which people keep secrets, in charts that the program knows nothing of. */
+const secretKeys =
+  /(token|secret|passw(or)?d|passphrase|credential|api_?key|signing_?key|private_?key|host_?key|headers?)s?$/i;
+
+/**
+ * Where in a chart's values a secret stands, or something that may be one: text under a name that speaks of secrets, or of
+ * an environment variable. The name of a Secret is none.
+ * @param values what somebody once told Helm.
+ * @returns paths joined by dots, never a value.
+ */
+export function doubtfulValues(chart: string, values: unknown): string[] {
+  const known = plainSecrets({ [chart]: { values } }).map(({ path }) => path.slice(2).join("."));
+  const doubtful = leaves(values, []).flatMap(([path, value]) => {
+    if (typeof value !== "string" || value === "") return [];
+    // A checksum is made to stand in the open: the program's own restart pods by it.
+    const names = path.filter((step) => typeof step === "string" && !step.startsWith("checksum/")) as string[];
+    const variable = names.some((name) => /^(extra)?envs?$/i.test(name)) && names.at(-1) === "value";
+    return variable || names.some((name) => secretKeys.test(name)) ? [path.join(".")] : [];
+  });
+  return [...new Set([...known, ...doubtful])].sort();
+}
+
 type Leaf = readonly [path: readonly PropertyKey[], value: string | number | boolean];
 
 function leaves(value: unknown, path: readonly PropertyKey[]): Leaf[] {

@@ -7,6 +7,9 @@ import { charts, oldestProxyChart, type ChartName } from "../charts";
 /** Longest RFC 1123 label. */
 const longestLabel = 63;
 
+/** Helm takes no longer name for a release: https://github.com/helm/helm/blob/v3.19.0/pkg/chartutil/validate_name.go */
+const longestRelease = 53;
+
 /** Text that the engine encrypts in state and hides in every output: marked so where it is born. */
 export type Secret = pulumi.Output<string>;
 
@@ -143,6 +146,9 @@ function objectToProxyVersion(value: string): Objection | string | undefined {
   };
 }
 
+/** How long Helm waits for a release's pods and load balancer, in seconds: clouds take minutes for the latter. */
+export const releaseTimeout = 900;
+
 function chartOverride(name: ChartName, object: (value: string) => Objection | string | undefined = objectToVersion) {
   const chart = charts[name];
   return z
@@ -156,6 +162,14 @@ function chartOverride(name: ChartName, object: (value: string) => Objection | s
       version: text(object)
         .exactOptional()
         .meta({ description: `Exact version instead of ${chart.version}.`, examples: [chart.version] }),
+      timeout: z
+        .int()
+        .min(1)
+        .exactOptional()
+        .meta({
+          description: `Seconds that Helm waits for its pods and its load balancer, instead of ${releaseTimeout}.`,
+          examples: [releaseTimeout],
+        }),
       values: z
         .record(z.string(), z.unknown())
         .exactOptional()
@@ -198,14 +212,35 @@ const cluster = z.discriminatedUnion("cloud", [
   }),
 ]);
 
+/** https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/ keeps both for other things. */
+const ownNamespace = (whose: "agent" | "controller") =>
+  text((value) =>
+    value === "default" || value.startsWith("kube-")
+      ? `must be a namespace for this ${whose} alone: default is everybody's, and kube-* is for Kubernetes itself`
+      : objectToLabel(value, longestLabel),
+  );
+
+const controllerNamespace = ownNamespace("controller")
+  .exactOptional()
+  .meta({
+    description:
+      "Namespace to install it in, one of its own: gitlab-ingress-controller, or gitlab-ingress-controller-<instance>, " +
+      "unless set. For a controller that is taken over where it is.",
+    examples: ["ingress-nginx"],
+  });
+
 /** One member for each `ingress.controller`. */
 const ingress = z.discriminatedUnion("controller", [
   z.strictObject({
     controller: z
       .literal("nginx")
       .meta({ description: "Install ingress-nginx. Upstream retired it in March 2026.", examples: ["nginx"] }),
+    namespace: controllerNamespace,
   }),
-  z.strictObject({ controller: z.literal("traefik").meta({ description: "Install Traefik.", examples: ["traefik"] }) }),
+  z.strictObject({
+    controller: z.literal("traefik").meta({ description: "Install Traefik.", examples: ["traefik"] }),
+    namespace: controllerNamespace,
+  }),
   z.strictObject({
     controller: z.literal("existing").meta({
       description: "Use a controller that is in the cluster already. It must pass WebSockets.",
@@ -261,13 +296,6 @@ const ssh = z
   })
   .prefault({});
 
-/** https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/ keeps both for other things. */
-const ownNamespace = text((value) =>
-  value === "default" || value.startsWith("kube-")
-    ? "must be a namespace for this agent alone: default is everybody's, and kube-* is for Kubernetes itself"
-    : objectToLabel(value, longestLabel),
-);
-
 const agent = z
   .strictObject({
     name: label(longestLabel).meta({
@@ -277,12 +305,22 @@ const agent = z
         "at most 40.",
       examples: ["team-a"],
     }),
-    namespace: ownNamespace.exactOptional().meta({
-      description:
-        "Namespace to install it in, one that nothing else is in: gitlab-agent-<name>, or " +
-        "gitlab-agent-<name>-<instance>, unless set. With serviceAccount it is yours to make, otherwise the program's.",
-      examples: ["gitlab-agent-team-a"],
-    }),
+    namespace: ownNamespace("agent")
+      .exactOptional()
+      .meta({
+        description:
+          "Namespace to install it in, one that nothing else is in: gitlab-agent-<name>, or " +
+          "gitlab-agent-<name>-<instance>, unless set. With serviceAccount it is yours to make, otherwise the program's.",
+        examples: ["gitlab-agent-team-a"],
+      }),
+    release: label(longestRelease)
+      .exactOptional()
+      .meta({
+        description:
+          "Name of its Helm release: gitlab-agent-<name>, or gitlab-agent-<name>-<instance>, unless set. For an agent that " +
+          "is taken over under another.",
+        examples: ["gitlab-agent"],
+      }),
     serviceAccount: objectName.exactOptional().meta({
       description:
         "ServiceAccount of yours to run it as, in a namespace of yours that must be set as namespace; the program makes " +
@@ -317,24 +355,26 @@ const agents = z
     });
   });
 
-/** Helm takes no longer name for a release: https://github.com/helm/helm/blob/v3.19.0/pkg/chartutil/validate_name.go */
-const longestRelease = 53;
+/** Namespace of the proxy, which nothing else may be in. */
+export function proxyNamespaceOf(instance: string | undefined): string {
+  return instance === undefined ? "gitlab-workspaces" : `gitlab-workspaces-${instance}`;
+}
 
 /**
- * The schema of `agents` in an installation whose `instance` is known: what they are called on the cluster depends on it,
+ * The schema of `agents` in an installation whose `instance` is known, and the namespace of its controller, if it is set: what they are called on the cluster depends on it,
  * and a name that cannot be has to be refused before half of the installation is there.
  */
-export function agentsOf(instance: string | undefined) {
+export function agentsOf(instance: string | undefined, controllerNamespace?: string) {
   const own = (name: string) => (instance === undefined ? name : `${name}-${instance}`);
   const namespaceOf = (name: string) => own(`gitlab-agent-${name}`);
-  const programs = [own("gitlab-workspaces"), own("gitlab-ingress-controller")];
+  const programs = [proxyNamespaceOf(instance), controllerNamespace ?? own("gitlab-ingress-controller")];
   return settings.agents.superRefine((list, context) => {
     const refuse = (path: readonly PropertyKey[], message: string, corrected: string) => {
       context.addIssue({ code: "custom", path: [...path], message, params: { corrected } });
     };
-    for (const [index, { name, namespace }] of list.entries()) {
+    for (const [index, { name, namespace, release }] of list.entries()) {
       const longest = longestRelease - namespaceOf("").length;
-      if (name.length > longest && name.length <= longestLabel)
+      if (release === undefined && name.length > longest && name.length <= longestLabel)
         refuse(
           [index, "name"],
           `must be at most ${longest} characters: the agent's Helm release is ${namespaceOf("<name>")}, and Helm takes ` +
@@ -377,6 +417,15 @@ export const settings = {
     .default(false)
     .meta({
       description: "Refuse what is fit for trials only: self-signed certificates, an ingress controller nobody chose.",
+      examples: [true],
+    }),
+  adopt: z
+    .boolean()
+    .default(false)
+    .meta({
+      description:
+        "Take over what is on the cluster already under the names of this stack, instead of stopping at it: for one " +
+        "`pulumi up`, see docs/adoption.md.",
       examples: [true],
     }),
   oauthClientId: applicationId.meta({
@@ -520,6 +569,8 @@ export type AgentConfig = Readonly<z.output<typeof agent>> & { readonly token: S
 export interface ChartConfig {
   readonly repository: string;
   readonly version: string;
+  /** Seconds. */
+  readonly timeout: number;
   readonly values: Record<string, unknown>;
 }
 
@@ -528,6 +579,8 @@ export interface Config {
   /** Absent for the first installation on a cluster, which has the names of GitLab's documentation. */
   readonly instance?: string;
   readonly production: boolean;
+  /** Import what is there already under the names of this stack. */
+  readonly adopt: boolean;
   /** DNS name of the proxy; a workspace is `<port>-<name>.<domain>`. */
   readonly domain: string;
   readonly oauthClientId: string;

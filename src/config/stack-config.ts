@@ -54,6 +54,11 @@ export class StackConfig {
     return this.#texts.has(name);
   }
 
+  /** Whether the stack has a secret. */
+  hasSecret(name: SecretName): boolean {
+    return this.#texts.has(name);
+  }
+
   /** The value of a setting or of its default; undefined when it is absent or faulty. */
   setting<S extends z.ZodType>(name: SettingName, schema: S): z.output<S> | undefined {
     if (isSecret(name)) {

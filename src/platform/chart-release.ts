@@ -2,9 +2,16 @@ import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 import type { ChartName } from "../charts";
 import type { ChartConfig } from "../config/schema";
+import { failedRelease } from "./failure-advice";
 
 /** Helm values: what a chart is told. Never a secret; charts get the name of a Secret instead. */
 export type Values = { readonly [key: string]: unknown };
+
+/** Where a Helm release is. */
+export interface InstalledRelease {
+  readonly namespace: string;
+  readonly release: string;
+}
 
 /** Arguments of {@link chartRelease}. */
 export interface ChartReleaseArgs {
@@ -17,9 +24,6 @@ export interface ChartReleaseArgs {
   /** The program's values; the user's values are laid over them and have the last word. */
   readonly values: Values;
 }
-
-/** How long Helm waits for a release's pods and load balancer, in seconds: clouds take minutes for the latter. */
-const timeout = 900;
 
 /** One Helm release at one exact chart version, from an HTTP(S) or OCI repository. */
 export function chartRelease(
@@ -37,12 +41,12 @@ export function chartRelease(
       version: config.version,
       name: release,
       namespace,
-      timeout,
+      timeout: config.timeout,
       values: overlay(values, config.values),
       // Helm never removes a chart's CRDs again, and nothing here uses any.
       skipCrds: true,
     },
-    opts,
+    { ...opts, hooks: { onError: [failedRelease(release)] } },
   );
 }
 

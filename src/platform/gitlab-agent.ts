@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { AgentConfig, ChartConfig } from "../config/schema";
-import { chartRelease } from "./chart-release";
+import { chartRelease, type InstalledRelease } from "./chart-release";
 import { spread } from "./ingress";
 import type { Names } from "./names";
 import { createNamespace } from "./namespace";
@@ -16,6 +16,14 @@ export interface GitLabAgentArgs {
   readonly names: Names;
 }
 
+/** What an agent is called on the cluster. */
+export interface InstalledAgent extends InstalledRelease {
+  /** Its name in GitLab. */
+  readonly name: string;
+  /** Secret with its token, under the key `token`. */
+  readonly tokenSecret: string;
+}
+
 const replicas = 2;
 
 /**
@@ -23,10 +31,12 @@ const replicas = 2;
  * (https://docs.gitlab.com/user/clusters/agent/install/).
  */
 export class GitLabAgent extends pulumi.ComponentResource {
+  readonly installed: InstalledAgent;
+
   constructor(name: string, args: GitLabAgentArgs, opts: pulumi.ComponentResourceOptions) {
     super("gitlab-workspaces:platform:GitLabAgent", name, {}, opts);
     const { agent, names } = args;
-    const releaseName = names.agentRelease(agent.name);
+    const releaseName = agent.release ?? names.agentRelease(agent.name);
     const namespaceName = agent.namespace ?? names.agentNamespace(agent.name);
     // A given account stands in a namespace that is the user's: it was there before, and stays.
     const namespace =
@@ -34,6 +44,12 @@ export class GitLabAgent extends pulumi.ComponentResource {
         ? createNamespace(`${name}-namespace`, namespaceName, { parent: this }).metadata.name
         : namespaceName;
     const secretName = `${releaseName}-token`;
+    this.installed = {
+      name: agent.name,
+      namespace: namespaceName,
+      release: releaseName,
+      tokenSecret: secretName,
+    };
     const secret = createSecret(
       `${name}-token`,
       { name: secretName, namespace, type: "Opaque", values: { token: agent.token } },

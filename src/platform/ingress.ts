@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { ChartConfig, IngressConfig } from "../config/schema";
-import { chartRelease, type Values } from "./chart-release";
+import { chartRelease, type InstalledRelease, type Values } from "./chart-release";
 import type { Names } from "./names";
 import { createNamespace } from "./namespace";
 
@@ -13,6 +13,10 @@ export interface IngressController {
   readonly annotations: Readonly<Record<string, string>>;
   /** IP address or host name of the controller's load balancer; absent when somebody else installed the controller. */
   readonly address?: pulumi.Output<string | undefined>;
+  /** What the program made for it. */
+  readonly resources: readonly pulumi.Resource[];
+  /** The controller's release; absent when somebody else installed the controller. */
+  readonly installed?: InstalledRelease;
 }
 
 /** Arguments of {@link createIngressController}. */
@@ -28,11 +32,11 @@ export interface IngressArgs {
 export function createIngressController(args: IngressArgs, opts: pulumi.ComponentResourceOptions): IngressController {
   switch (args.config.controller) {
     case "nginx":
-      return new IngressNginx("ingress-nginx", args, opts);
+      return new IngressNginx("ingress-nginx", args, args.config.namespace ?? args.names.ingressNamespace, opts);
     case "traefik":
-      return new Traefik("traefik", args, opts);
+      return new Traefik("traefik", args, args.config.namespace ?? args.names.ingressNamespace, opts);
     case "existing":
-      return { className: args.config.className, annotations: args.config.annotations };
+      return { className: args.config.className, annotations: args.config.annotations, resources: [] };
   }
 }
 
@@ -71,6 +75,8 @@ export function loadBalancerAddress(
 class IngressNginx extends pulumi.ComponentResource implements IngressController {
   readonly className: string;
   readonly address: pulumi.Output<string | undefined>;
+  readonly resources = [this];
+  readonly installed: InstalledRelease;
 
   // https://github.com/kubernetes/ingress-nginx/blob/main/docs/user-guide/nginx-configuration/annotations.md
   readonly annotations = {
@@ -84,12 +90,14 @@ class IngressNginx extends pulumi.ComponentResource implements IngressController
   constructor(
     name: string,
     { charts, names, loadBalancerAnnotations }: IngressArgs,
+    namespaceName: string,
     opts: pulumi.ComponentResourceOptions,
   ) {
     super("gitlab-workspaces:platform:IngressNginx", name, {}, opts);
     this.className = names.ingressClass("nginx");
     const release = names.ingressRelease("ingress-nginx");
-    const namespace = createNamespace(`${name}-namespace`, names.ingressNamespace, { parent: this });
+    this.installed = { namespace: namespaceName, release };
+    const namespace = createNamespace(`${name}-namespace`, namespaceName, { parent: this });
     // Values: https://github.com/kubernetes/ingress-nginx/blob/helm-chart-4.15.1/charts/ingress-nginx/values.yaml
     const chart = chartRelease(
       name,
@@ -121,10 +129,20 @@ class IngressNginx extends pulumi.ComponentResource implements IngressController
   }
 }
 
+/**
+ * What the chart labels its pods with, cut as the chart cuts it: a label's value has at most 63 characters.
+ * https://github.com/traefik/traefik-helm-chart/blob/v41.7.1/traefik/templates/_helpers.tpl
+ */
+function traefikInstance(release: string, namespace: string): string {
+  return `${release}-${namespace}`.slice(0, 63).replace(/-$/, "");
+}
+
 /** Traefik, reading Ingress objects only. */
 class Traefik extends pulumi.ComponentResource implements IngressController {
   readonly className: string;
   readonly address: pulumi.Output<string | undefined>;
+  readonly resources = [this];
+  readonly installed: InstalledRelease;
 
   // Traefik neither buffers nor limits bodies unless told to: https://doc.traefik.io/traefik/reference/routing-configuration/http/middlewares/buffering/
   readonly annotations = { "traefik.ingress.kubernetes.io/router.entrypoints": "websecure" };
@@ -132,12 +150,14 @@ class Traefik extends pulumi.ComponentResource implements IngressController {
   constructor(
     name: string,
     { charts, names, loadBalancerAnnotations }: IngressArgs,
+    namespaceName: string,
     opts: pulumi.ComponentResourceOptions,
   ) {
     super("gitlab-workspaces:platform:Traefik", name, {}, opts);
     this.className = names.ingressClass("traefik");
     const release = names.ingressRelease("traefik");
-    const namespace = createNamespace(`${name}-namespace`, names.ingressNamespace, { parent: this });
+    this.installed = { namespace: namespaceName, release };
+    const namespace = createNamespace(`${name}-namespace`, namespaceName, { parent: this });
     // Values: https://github.com/traefik/traefik-helm-chart/blob/v37.3.0/traefik/VALUES.md, and what changed since:
     // https://github.com/traefik/traefik-helm-chart/releases/tag/v41.7.1
     const chart = chartRelease(
@@ -151,7 +171,7 @@ class Traefik extends pulumi.ComponentResource implements IngressController {
           deployment: { replicas },
           podDisruptionBudget: { enabled: true, minAvailable: 1 },
           resources,
-          affinity: spread({ "app.kubernetes.io/instance": `${release}-${names.ingressNamespace}` }),
+          affinity: spread({ "app.kubernetes.io/instance": traefikInstance(release, namespaceName) }),
           ingressClass: { enabled: true, isDefaultClass: false, name: this.className },
           providers: {
             kubernetesCRD: { enabled: false },

@@ -1,5 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
+import { failedNamespace } from "./failure-advice";
 
 /**
  * A namespace of ours. Pods that could take over a node are refused (Pod Security `baseline`), pods that fall short of
@@ -23,6 +24,6 @@ export function createNamespace(
         },
       },
     },
-    opts,
+    { ...opts, hooks: { onError: [failedNamespace(namespace)] } },
   );
 }

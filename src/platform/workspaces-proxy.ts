@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { ChartConfig, Config, Secret, TlsConfig } from "../config/schema";
-import { chartRelease, type Values } from "./chart-release";
+import { chartRelease, type InstalledRelease, type Values } from "./chart-release";
 import { type IngressController, loadBalancerAddress, serviceAddress, spread } from "./ingress";
 import type { Names } from "./names";
 import { createNamespace } from "./namespace";
@@ -37,6 +37,12 @@ const replicas = 2;
 /** Name of the Secret the proxy reads its settings from, as GitLab's documentation has it. */
 const configSecret = "gitlab-workspaces-proxy-config";
 
+/** What the proxy is called on the cluster. */
+export interface InstalledProxy extends InstalledRelease {
+  /** Secret that it reads its settings from. */
+  readonly configSecret: string;
+}
+
 /**
  * GitLab Workspaces proxy: the way from a browser or an SSH client to a workspace. Its own namespace, the three Secrets
  * it needs (https://docs.gitlab.com/user/workspace/set_up_gitlab_agent_and_proxies/), the chart, and a disruption budget.
@@ -50,12 +56,14 @@ export class WorkspacesProxy extends pulumi.ComponentResource {
   readonly address: pulumi.Output<string | undefined>;
   /** Address of the SSH load balancer; absent without one. */
   readonly sshAddress?: pulumi.Output<string | undefined>;
+  readonly installed: InstalledProxy;
 
   constructor(name: string, args: WorkspacesProxyArgs, opts: pulumi.ComponentResourceOptions) {
     super("gitlab-workspaces:platform:WorkspacesProxy", name, {}, opts);
     const { domain, names, ingress, ssh } = args;
     this.url = `https://${domain}`;
     this.redirectUri = `${this.url}/auth/callback`;
+    this.installed = { namespace: names.proxyNamespace, release: names.proxyRelease, configSecret };
 
     const namespace = createNamespace(`${name}-namespace`, names.proxyNamespace, { parent: this }).metadata.name;
     const certificates = new TlsSecrets(`${name}-tls`, { config: args.tls, domain, namespace }, { parent: this });

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { homedir, hostname, tmpdir } from "node:os";
 import { join } from "node:path";
+import { environment, localEngine, pulumiDirectory, stackName } from "../../local/engine";
 import { progressTo } from "../../local/progress";
 import { project } from "../../local/stack";
 import { ensureToolchain } from "../../local/toolchain/toolchain";
@@ -18,10 +19,27 @@ interface Running {
 }
 
 function run(command: string, home: string): Running {
-  const child = spawn(process.execPath, ["--import", "tsx", "local/cli.ts", command], {
-    cwd: project,
-    env: { ...process.env, GITLAB_WORKSPACES_HOME: home },
-  });
+  return observed(
+    spawn(process.execPath, ["--import", "tsx", "local/cli.ts", command], {
+      cwd: project,
+      env: { ...process.env, GITLAB_WORKSPACES_HOME: home },
+    }),
+  );
+}
+
+/** An ordinary `pulumi up` by hand, as in a shell after `eval "$(npm run -s env)"`. */
+async function runUp(home: string): Promise<Running> {
+  const engine = localEngine(home);
+  const toolchain = await ensureToolchain(progressTo());
+  return observed(
+    spawn(join(pulumiDirectory(engine), "pulumi"), ["up", "--yes", "--skip-preview", "--color", "never"], {
+      cwd: project,
+      env: environment(engine, toolchain),
+    }),
+  );
+}
+
+function observed(child: ChildProcessWithoutNullStreams): Running {
   let output = "";
   const listeners = new Set<() => void>();
   for (const stream of [child.stdout, child.stderr]) {
@@ -50,6 +68,22 @@ async function processesOf(home: string): Promise<number[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
   const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")));
   return pids.filter((_, index) => lines[index]?.includes(`${home}/`));
+}
+
+const lockFolder = (home: string): string =>
+  join(localEngine(home).state, ".pulumi", "locks", "organization", "gitlab-workspaces", stackName);
+
+async function lockFiles(home: string): Promise<string[]> {
+  const files = await readdir(lockFolder(home)).catch(() => []);
+  return files.filter((file) => file.endsWith(".json")).map((file) => join(lockFolder(home), file));
+}
+
+/** Locks the stack as an engine does, and returns the lock's file. */
+async function writeLock(home: string, owner: { pid: number; hostname: string }): Promise<string> {
+  const lock = join(lockFolder(home), "11111111-2222-4333-8444-555555555555.json");
+  await mkdir(lockFolder(home), { recursive: true });
+  await writeFile(lock, JSON.stringify({ ...owner, username: "somebody", timestamp: "2026-01-02T03:04:05Z" }));
+  return lock;
 }
 
 describe("The commands of the local engine", () => {
@@ -83,6 +117,47 @@ describe("The commands of the local engine", () => {
     assert.match(second.output, /put right what a killed operation left: done/);
   });
 
+  it("leave the stack alone while a `pulumi up` is at work on it, even one that stands still", async () => {
+    const other = await runUp(home);
+    // Said by the program, which Pulumi runs once it has the lock.
+    await other.printed(/warning: tls\.mode/);
+    other.child.kill("SIGSTOP");
+    const [lock = ""] = await lockFiles(home);
+    const content = await readFile(lock, "utf8");
+    const refused = await run("start", home).ended;
+    assert.equal(refused.code, 1, refused.output);
+    assert.match(refused.output, new RegExp(`Process ${String(other.child.pid)} is at work on the stack`));
+    assert.deepEqual(await lockFiles(home), [lock]);
+    assert.equal(await readFile(lock, "utf8"), content);
+    other.child.kill("SIGKILL");
+    await other.ended;
+    const { code, output } = await run("start", home).ended;
+    assert.equal(code, 0, output);
+    assert.match(output, /put right what a killed operation left: done/);
+    assert.deepEqual(await lockFiles(home), []);
+  });
+
+  it("take no lock of another machine for dead, and say where to look", async () => {
+    const lock = await writeLock(home, { pid: 1, hostname: "elsewhere.example.test" });
+    const { code, output } = await run("start", home).ended;
+    assert.equal(code, 1, output);
+    assert.match(output, /locked by process 1 on the host elsewhere\.example\.test/);
+    assert.match(output, /npx pulumi cancel --yes/);
+    assert.deepEqual(await lockFiles(home), [lock]);
+    await rm(lock);
+  });
+
+  it("take a lock for dead whose process id is somebody else's by now, and leave that one alone", async () => {
+    const bystander = spawn("sleep", ["600"]);
+    await writeLock(home, { pid: bystander.pid!, hostname: hostname() });
+    const { code, output } = await run("start", home).ended;
+    assert.equal(code, 0, output);
+    assert.match(output, /28 unchanged/);
+    assert.deepEqual(await lockFiles(home), []);
+    assert.equal(bystander.exitCode ?? bystander.signalCode, null, "the bystander lives");
+    bystander.kill();
+  });
+
   it("let the second of two starts wait for the first, and change nothing", async () => {
     const first = run("start", home);
     await first.printed(/> Kubernetes control plane/);
@@ -90,7 +165,7 @@ describe("The commands of the local engine", () => {
     await second.printed(new RegExp(`Process ${String(first.child.pid)} is already working`));
     for (const { code, output } of await Promise.all([first.ended, second.ended])) {
       assert.equal(code, 0, output);
-      assert.match(output, /26 unchanged/);
+      assert.match(output, /28 unchanged/);
     }
   });
 
@@ -101,7 +176,7 @@ describe("The commands of the local engine", () => {
     await writeFile(join(home, "kwok", "clusters", "local", "pids", "etcd.pid"), String(bystander.pid));
     const { code, output } = await run("start", home).ended;
     assert.equal(code, 0, output);
-    assert.match(output, /26 unchanged/);
+    assert.match(output, /28 unchanged/);
     assert.equal(bystander.exitCode ?? bystander.signalCode, null, "the bystander lives");
     bystander.kill();
   });

@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { parse } from "yaml";
 import { packageCharts } from "../../local/charts/repository";
 import type { LocalEngine } from "../../local/engine";
 import { brokenReferences } from "../support/live-references";
+import { workspace } from "../support/workspace";
 import { type Ended, startEngine, type Step, type TestEngine } from "../support/engine";
+import { processes, processesOf, settled } from "../support/processes";
 
 interface Live {
   readonly metadata: { readonly name: string; readonly namespace?: string; readonly uid: string };
@@ -59,33 +61,6 @@ const insideBase64 = (text: string): string[] =>
       .slice(shift === 0 ? 0 : 4, -4),
   );
 
-interface Process {
-  readonly pid: number;
-  /** Name of its program, without the folder. */
-  readonly program: string;
-  /** Command line and environment, the way `/proc` has them but with spaces. */
-  readonly line: string;
-  readonly environment: string;
-}
-
-/** The processes of this machine that may be looked at. */
-async function processes(): Promise<Process[]> {
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-  const read = async (pid: string, file: string): Promise<string> =>
-    (await readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "")).replaceAll("\0", " ");
-  return await Promise.all(
-    pids.map(async (pid) => {
-      const line = await read(pid, "cmdline");
-      const program = basename(line.split(" ")[0] ?? "");
-      return { pid: Number(pid), program, line, environment: await read(pid, "environ") };
-    }),
-  );
-}
-
-/** The processes of one engine: each of them is told where it works, in its arguments or in its environment. */
-const processesOf = async ({ root }: LocalEngine): Promise<Process[]> =>
-  (await processes()).filter(({ line, environment }) => line.includes(root) || environment.includes(root));
-
 /** Does something over and over, and at least once, while work is under way, and returns what the work returns. */
 async function during<T>(work: Promise<T>, something: () => Promise<void>): Promise<T> {
   let working = true;
@@ -103,21 +78,6 @@ async function seenHelm(engine: LocalEngine, pid: number): Promise<void> {
     const own = await processesOf(engine);
     if (own.some(({ program, line }) => program === "helm" && line.includes("upgrade"))) return;
     if (!own.some((process) => process.pid === pid)) throw new Error("helm was never seen at work");
-  }
-}
-
-/**
- * Resolves when nothing of this engine runs but its cluster and its chart repository, which run on by themselves.
- * @throws with what still runs after a minute.
- */
-async function settled(engine: LocalEngine): Promise<void> {
-  const end = Date.now() + 60_000;
-  for (;;) {
-    const others = (await processesOf(engine)).filter(
-      ({ line }) => !line.startsWith(engine.kwok) && !(line.includes("serve.ts") && line.includes(engine.charts)),
-    );
-    if (others.length === 0) return;
-    if (Date.now() > end) throw new Error(`still running: ${others.map(({ line }) => line).join("\n")}`);
   }
 }
 
@@ -422,15 +382,72 @@ describe("The platform on a real engine and a real Kubernetes API", () => {
     assert.equal((await engine.pulumi(["cancel", "--yes"])).exitCode, 0);
   });
 
-  it("leaves nothing on the cluster and nothing in the state after destroy", async () => {
+  it("refuses to be destroyed while workspaces are there, names them, and touches nothing", async () => {
+    const live = async (): Promise<unknown> =>
+      (await engine.get<Live[]>("deployments,services,secrets,ingresses", "--all-namespaces")).map(
+        ({ metadata: { name, uid } }) => ({ name, uid }),
+      );
+    for (const object of [
+      ...workspace({ id: "7-42-running", domain }),
+      ...workspace({ id: "7-43-stopped", domain, running: false }),
+      ...workspace({ id: "9-1-elsewhere", domain: "workspaces.example.com" }),
+      {
+        apiVersion: "networking.k8s.io/v1",
+        kind: "Ingress",
+        metadata: { name: "elsewhere", namespace: "default" },
+        spec: {
+          ingressClassName: "another",
+          rules: [
+            {
+              host: "workspaces.example.com",
+              http: {
+                paths: [
+                  { path: "/", pathType: "Prefix", backend: { service: { name: "elsewhere", port: { number: 80 } } } },
+                ],
+              },
+            },
+          ],
+        },
+      },
+    ])
+      await engine.apply(object);
+    const recorded = async (): Promise<string[]> => {
+      const { stdout } = await engine.pulumi(["stack", "export"]);
+      const { deployment } = JSON.parse(stdout) as { deployment: { resources: { urn: string }[] } };
+      return deployment.resources.map(({ urn }) => urn).sort();
+    };
+    const [before, state] = [await live(), await recorded()];
+    assert.ok(state.some((urn) => urn.endsWith("::destroy-guard")));
     const ended = await engine.pulumi(["destroy", "--yes", "--skip-preview"]);
+    assert.notEqual(ended.exitCode, 0);
+    assert.match(ended.all, /2 workspaces are left on workspaces\.example\.test/);
+    assert.match(ended.all, /workspace-7-42-running \(running, gl-rd-ns-7-42-running\)/);
+    assert.match(ended.all, /workspace-7-43-stopped \(stopped, gl-rd-ns-7-43-stopped\)/);
+    assert.match(ended.all, /GITLAB_WORKSPACES_ALLOW=destroy-with-workspaces pulumi destroy --stack local/);
+    assert.ok(!ended.all.includes("9-1-elsewhere"), "another installation's workspace is not ours");
+    assert.ok(!/\bat .*:\d+:\d+/.test(ended.all), "no stack trace");
+    assert.deepEqual(await live(), before);
+    assert.deepEqual(await recorded(), state);
+    await engine.kubectl("delete", "ingress", "elsewhere", "--namespace", "default");
+  });
+
+  it("goes in order when told so, and leaves nothing on the cluster and nothing in the state", async () => {
+    const ended = await engine.pulumi(["destroy", "--yes", "--skip-preview"], {
+      env: { GITLAB_WORKSPACES_ALLOW: "destroy-with-workspaces" },
+    });
     assert.equal(ended.exitCode, 0, ended.all);
+    const deleted = [...ended.all.matchAll(/ - +(\S+) (\S+) deleted/g)].map(([, type = "", name = ""]) => ({
+      type,
+      name,
+    }));
+    assert.equal(deleted[0]?.name, "destroy-guard");
+    const position = (type: RegExp): number[] =>
+      deleted.flatMap((step, index) => (type.test(step.type) ? [index] : []));
+    assert.ok(Math.max(...position(/Release$/)) < Math.min(...position(/Namespace$/)), "releases before namespaces");
+    assert.ok(Math.max(...position(/Namespace$/)) < Math.min(...position(/^pulumi:providers:kubernetes$/)));
     const kinds = "namespaces,ingressclasses,clusterroles,clusterrolebindings,persistentvolumes";
     const left = (await engine.get<Live[]>(kinds)).map(({ metadata }) => metadata.name);
-    assert.deepEqual(
-      left.filter((name) => /gitlab|nginx|traefik|workspace/.test(name)),
-      [],
-    );
+    assert.deepEqual(left.filter((name) => /gitlab|nginx|traefik|workspace/.test(name)).sort(), []);
     const { deployment } = JSON.parse((await engine.pulumi(["stack", "export"])).stdout) as {
       deployment: { resources?: unknown[] };
     };

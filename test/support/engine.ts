@@ -5,7 +5,8 @@ import { execa } from "execa";
 import { parse, stringify } from "yaml";
 import { stopChartRepository } from "../../local/chart-repository";
 import { destroyCluster } from "../../local/cluster/cluster";
-import { environment, type LocalEngine, localEngine, pulumiDirectory } from "../../local/engine";
+import { environment, type LocalEngine, localEngine, pulumiDirectory, stackName } from "../../local/engine";
+import { claimFolder } from "../../local/folder";
 import { prepare } from "../../local/prepare";
 import { progressTo } from "../../local/progress";
 import { project } from "../../local/stack";
@@ -27,17 +28,19 @@ export interface Step {
   readonly op: string;
 }
 
-/** A command under way. */
+/** A command under way, in a process group of its own, as a shell starts it. */
 export interface Started {
   readonly pid: number;
-  readonly ended: Promise<unknown>;
+  readonly ended: Promise<Ended>;
+  /** Resolves when so many lines were printed that match. @throws with the output when it ends before. */
+  printed(pattern: RegExp, times?: number): Promise<void>;
   kill(signal: NodeJS.Signals): void;
+  /** What Ctrl-C does: SIGINT to the whole group. */
+  interrupt(): void;
 }
 
-/** A local engine in a folder of its own, for one test suite. */
-export interface TestEngine {
-  readonly engine: LocalEngine;
-  readonly toolchain: Toolchain;
+/** A stack on the cluster of a local engine. */
+export interface TestStack {
   /** Runs the CLI on the stack; never throws for a failing command. */
   pulumi(arguments_: readonly string[], options?: { input?: string; env?: Record<string, string> }): Promise<Ended>;
   /** Runs `up` without asking and returns what it changed; resources left alone or only read are not listed. */
@@ -48,6 +51,17 @@ export interface TestEngine {
   configure(settings: Readonly<Record<string, unknown>>): Promise<void>;
   /** Encrypts a secret key of the stack's config, or removes it. */
   setSecret(key: string, value: string | undefined): Promise<void>;
+}
+
+/** A local engine in a folder of its own, for one test suite, and its stack. */
+export interface TestEngine extends TestStack {
+  readonly engine: LocalEngine;
+  readonly toolchain: Toolchain;
+  /**
+   * Makes another stack in the same state directory, for the same cluster, with secrets of its own; deploys nothing.
+   * @param settings non-secret keys over those of the engine's stack.
+   */
+  beside(name: string, settings: Readonly<Record<string, unknown>>): Promise<TestStack>;
   /** Applies one object to the cluster. */
   apply(object: object): Promise<void>;
   /** Runs kubectl and returns what it printed. @throws when it fails. */
@@ -58,25 +72,15 @@ export interface TestEngine {
   stop(): Promise<void>;
 }
 
-/** Starts a whole local engine: cluster, chart repository, plugins, and the stack with its config; deploys nothing. */
-export async function startEngine(): Promise<TestEngine> {
+/**
+ * Starts a whole local engine: cluster, chart repository, plugins, and the stack with its config; deploys nothing.
+ * @param prefill writes into the engine's folder before anything else does.
+ */
+export async function startEngine(prefill?: (engine: LocalEngine) => Promise<void>): Promise<TestEngine> {
   const engine = localEngine(await mkdtemp(join(tmpdir(), "gitlab-workspaces-test-")));
+  await claimFolder(engine);
+  await prefill?.(engine);
   const toolchain = await prepare(engine, progressTo());
-
-  const run = (arguments_: readonly string[], input: string, env: Record<string, string>) =>
-    execa(join(pulumiDirectory(engine), "pulumi"), [...arguments_, "--non-interactive", "--color", "never"], {
-      cwd: project,
-      env: { ...environment(engine, toolchain), ...env },
-      extendEnv: false,
-      input,
-      reject: false,
-      all: true,
-    });
-
-  const pulumi: TestEngine["pulumi"] = async (arguments_, { input = "", env = {} } = {}) => {
-    const { exitCode, stdout, all } = await run(arguments_, input, env);
-    return { exitCode, stdout, all: all ?? "" };
-  };
 
   const kubectl: TestEngine["kubectl"] = async (...arguments_) => {
     const { stdout } = await execa(toolchain.kubectl, arguments_, {
@@ -86,24 +90,28 @@ export async function startEngine(): Promise<TestEngine> {
     return stdout;
   };
 
-  const succeed = async (arguments_: readonly string[], input = ""): Promise<void> => {
-    const { exitCode, all } = await pulumi(arguments_, { input });
-    if (exitCode !== 0) throw new Error(`pulumi ${arguments_.join(" ")} failed:\n${all}`);
-  };
-
   return {
+    ...testStack(engine, toolchain, stackName, engine.stackConfig),
     engine,
     toolchain,
-    pulumi,
     kubectl,
-    async configure(settings) {
-      const stack = parse(await readFile(engine.stackConfig, "utf8")) as { config: Record<string, unknown> };
-      for (const [key, setting] of Object.entries(settings)) stack.config[`gitlab-workspaces:${key}`] = setting;
-      await writeFile(engine.stackConfig, stringify(stack));
-    },
-    async setSecret(key, value) {
-      const name = `gitlab-workspaces:${key}`;
-      await succeed(value === undefined ? ["config", "rm", name] : ["config", "set", "--secret", name], value);
+    async beside(name, settings) {
+      const scratch = join(engine.root, "project");
+      const config = join(engine.root, `Pulumi.${name}.yaml`);
+      const stack = testStack(engine, toolchain, name, config);
+      // It knows no --config-file, and writes the salt into the project that it runs in.
+      await succeed(stack, ["stack", "init", name, "--cwd", scratch]);
+      const { encryptionsalt } = await readConfig(join(scratch, `Pulumi.${name}.yaml`));
+      const shared = Object.entries((await readConfig(engine.stackConfig)).config).filter(
+        ([, value]) => !(typeof value === "object" && value !== null && "secure" in value),
+      );
+      await writeFile(config, stringify({ encryptionsalt, config: Object.fromEntries(shared) }));
+      await stack.configure(settings);
+      await stack.setSecret("kubeconfig", await readFile(engine.kubeconfig, "utf8"));
+      await stack.setSecret("oauthClientSecret", `oauth-client-secret-of-${name}`);
+      const agents = (await readConfig(config)).config["gitlab-workspaces:agents"] as { name: string }[];
+      for (const agent of agents) await stack.setSecret(`agentToken-${agent.name}`, `${agent.name}-token-of-${name}`);
+      return stack;
     },
     async apply(object) {
       await execa(toolchain.kubectl, ["apply", "-f", "-"], {
@@ -111,21 +119,6 @@ export async function startEngine(): Promise<TestEngine> {
         extendEnv: false,
         input: JSON.stringify(object),
       });
-    },
-    start(arguments_, env = {}) {
-      const child = run(arguments_, "", env);
-      if (child.pid === undefined) throw new Error("pulumi did not start");
-      return { pid: child.pid, ended: child, kill: (signal) => void child.kill(signal) };
-    },
-    async up(arguments_ = []) {
-      const ended = await pulumi(["up", "--yes", "--skip-preview", "--output", "json", ...arguments_]);
-      if (ended.exitCode !== 0) {
-        // The JSON form leaves out why.
-        const again = await pulumi(["up", "--yes", "--skip-preview", ...arguments_]);
-        throw new Error(`pulumi up failed:\n${ended.all}\nand then:\n${again.all}`);
-      }
-      const summary = JSON.parse(ended.stdout.trim().split("\n").at(-1) ?? "") as { resources: Step[] };
-      return summary.resources.filter(({ op }) => op !== "same" && op !== "read");
     },
     async get(...arguments_) {
       const found = JSON.parse(await kubectl("get", ...arguments_, "--output", "json")) as { items?: unknown };
@@ -137,4 +130,96 @@ export async function startEngine(): Promise<TestEngine> {
       await rm(engine.root, { recursive: true, force: true });
     },
   };
+}
+
+/** The CLI on one stack. @param config its config file. */
+function testStack(engine: LocalEngine, toolchain: Toolchain, name: string, config: string): TestStack {
+  const run = (arguments_: readonly string[], input: string, env: Record<string, string>, detached = false) =>
+    execa(join(pulumiDirectory(engine), "pulumi"), [...arguments_, "--non-interactive", "--color", "never"], {
+      cwd: project,
+      env: {
+        ...environment(engine, toolchain),
+        PULUMI_STACK: name,
+        PULUMI_OPTION_CONFIG_FILE: config,
+        ...env,
+      },
+      extendEnv: false,
+      input,
+      detached,
+      reject: false,
+      all: true,
+    });
+
+  const stack: TestStack = {
+    async pulumi(arguments_, { input = "", env = {} } = {}) {
+      const { exitCode, stdout, all } = await run(arguments_, input, env);
+      return { exitCode, stdout, all: all ?? "" };
+    },
+    start(arguments_, env = {}) {
+      const child = run(arguments_, "", env, true);
+      const { pid } = child;
+      if (pid === undefined) throw new Error("pulumi did not start");
+      let output = "";
+      const listeners = new Set<() => void>();
+      child.all?.on("data", (data: Buffer) => {
+        output += data.toString();
+        for (const listener of listeners) listener();
+      });
+      const ended = child.then(({ exitCode, stdout, all }) => ({ exitCode, stdout, all: all ?? "" }));
+      const printed: Started["printed"] = async (pattern, times = 1) => {
+        const seen = new Promise<void>((resolve) => {
+          const look = (): void => {
+            if (output.split("\n").filter((line) => pattern.test(line)).length >= times) resolve();
+          };
+          listeners.add(look);
+          look();
+        });
+        const early = ended.then(({ all }) => {
+          throw new Error(`pulumi ended before it printed ${String(pattern)} ${times} times:\n${all}`);
+        });
+        await Promise.race([seen, early]);
+      };
+      return {
+        pid,
+        ended,
+        printed,
+        kill: (signal) => void child.kill(signal),
+        interrupt: () => process.kill(-pid, "SIGINT"),
+      };
+    },
+    async up(arguments_ = []) {
+      const ended = await stack.pulumi(["up", "--yes", "--skip-preview", "--output", "json", ...arguments_]);
+      if (ended.exitCode !== 0) {
+        // The JSON form leaves out why.
+        const again = await stack.pulumi(["up", "--yes", "--skip-preview", ...arguments_]);
+        throw new Error(`pulumi up failed:\n${ended.all}\nand then:\n${again.all}`);
+      }
+      const summary = JSON.parse(ended.stdout.trim().split("\n").at(-1) ?? "") as { resources: Step[] };
+      return summary.resources.filter(({ op }) => op !== "same" && op !== "read");
+    },
+    async configure(settings) {
+      const present = await readConfig(config);
+      for (const [key, setting] of Object.entries(settings)) present.config[`gitlab-workspaces:${key}`] = setting;
+      await writeFile(config, stringify(present));
+    },
+    async setSecret(key, value) {
+      const secret = `gitlab-workspaces:${key}`;
+      await succeed(
+        stack,
+        value === undefined ? ["config", "rm", secret] : ["config", "set", "--secret", secret],
+        value,
+      );
+    },
+  };
+  return stack;
+}
+
+async function succeed(stack: TestStack, arguments_: readonly string[], input = ""): Promise<void> {
+  const { exitCode, all } = await stack.pulumi(arguments_, { input });
+  if (exitCode !== 0) throw new Error(`pulumi ${arguments_.join(" ")} failed:\n${all}`);
+}
+
+/** A stack's config file, as Pulumi writes it. */
+async function readConfig(file: string): Promise<{ encryptionsalt?: string; config: Record<string, unknown> }> {
+  return parse(await readFile(file, "utf8")) as { encryptionsalt?: string; config: Record<string, unknown> };
 }

@@ -1,6 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
+import { MockMonitor } from "@pulumi/pulumi/runtime/mocks";
 import { loadConfig } from "../../src/config/load";
 import { deploy, type Outputs } from "../../src/deploy";
+
+// The SDK's mocks say that they know error hooks, and do not: https://github.com/pulumi/pulumi/blob/v3.248.0/sdk/nodejs/runtime/mocks.ts
+Object.assign(MockMonitor.prototype, {
+  registerErrorHook: (_: unknown, done: (error: null, answer: object) => void) => {
+    done(null, {});
+  },
+});
 
 /** A resource as the program asked for it. Secret inputs are still in their wrapper. */
 export interface Recorded {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { parse } from "yaml";
+import { doubtfulValues } from "../../src/config/plain-secrets";
 import { filledExample } from "../support/examples";
 import { type Recorded, type Run, runProgram, secretSignature, value } from "../support/program";
 import { secrets, signingKey, stack } from "../support/stacks";
@@ -58,7 +59,9 @@ describe("The program", () => {
       "kubernetes:networking.k8s.io/v1:Ingress workspaces-proxy-metrics-closed",
       "kubernetes:policy/v1:PodDisruptionBudget gitlab-agent-main-disruption-budget",
       "kubernetes:policy/v1:PodDisruptionBudget workspaces-proxy-disruption-budget",
+      "pulumi-nodejs:dynamic/gitlab-workspaces:DestroyGuard destroy-guard",
       "pulumi:providers:kubernetes kubernetes",
+      "pulumi:providers:pulumi-nodejs destroy-guard",
       "random:index/randomPassword:RandomPassword signing-key",
       "tls:index/privateKey:PrivateKey ssh-host-key",
       "tls:index/privateKey:PrivateKey workspaces-proxy-tls-key",
@@ -322,7 +325,9 @@ describe("The example of a self-managed cluster", () => {
       "kubernetes:networking.k8s.io/v1:Ingress workspaces-proxy-metrics-closed",
       "kubernetes:policy/v1:PodDisruptionBudget gitlab-agent-team-a-disruption-budget",
       "kubernetes:policy/v1:PodDisruptionBudget workspaces-proxy-disruption-budget",
+      "pulumi-nodejs:dynamic/gitlab-workspaces:DestroyGuard destroy-guard",
       "pulumi:providers:kubernetes kubernetes",
+      "pulumi:providers:pulumi-nodejs destroy-guard",
       "random:index/randomPassword:RandomPassword signing-key",
       "tls:index/privateKey:PrivateKey ssh-host-key",
     ]);
@@ -445,6 +450,14 @@ describe("Secrets of stack config", () => {
     walk(run.outputs.agentConfig, "agentConfig");
     walk([run.outputs.workspacesUrl, run.outputs.oauthRedirectUri], "outputs");
     assert.deepEqual(leaks, []);
+  });
+
+  it("are not taken to stand in the program's own values, which a stack that lost its state takes over", async () => {
+    const { resources } = await runProgram(stack({ proxy: { ssh: { service: "LoadBalancer", port: 22 } } }));
+    const releases = resources.filter(({ type }) => type === "kubernetes:helm.sh/v3:Release");
+    assert.equal(releases.length, 3);
+    for (const { inputs } of releases)
+      assert.deepEqual(doubtfulValues(String(inputs["chart"]), await value(inputs["values"])), []);
   });
 
   it("reach charts by the name of a Secret and never as a value", async () => {

@@ -33,6 +33,8 @@ export interface Cluster {
   /** The namespace of objects that name none. */
   readonly namespace: string;
   readonly mutability: Mutability;
+  /** Whether updates take fields over from whoever has them. */
+  readonly patchForce: boolean;
   /** Aborted when the person interrupts. */
   readonly signal: () => AbortSignal;
   readonly status: (message: string, urn: string) => void;
@@ -340,7 +342,7 @@ function importedInputs(live: Properties): Properties {
 /**
  * Changes an object in place by server-side apply and waits for it; in a preview, as a dry run.
  *
- * @throws when fields belong to somebody else, unless `pulumi.com/patchForce` takes them; when the server refuses.
+ * @throws when fields belong to somebody else, unless `pulumi.com/patchForce` or the provider's `enablePatchForce` takes them; when the server refuses.
  * PartialFailure when it did not get usable again.
  */
 export async function updateObject(cluster: Cluster, request: UpdateRequest): Promise<Properties> {
@@ -353,7 +355,7 @@ export async function updateObject(cluster: Cluster, request: UpdateRequest): Pr
   const kind = text(inputs["kind"]);
   const path = await client.path(apiVersion, kind, namespace || cluster.namespace, name);
   const live = await client.request("GET", path);
-  const force = at(inputs, "metadata", "annotations", "pulumi.com/patchForce") === "true";
+  const force = cluster.patchForce || at(inputs, "metadata", "annotations", "pulumi.com/patchForce") === "true";
   if (!request.preview) await ownByApply(client, live, manager);
   const query = {
     fieldManager: manager,

@@ -105,6 +105,6 @@ describe("The inspection of a live cluster", () => {
 
   it("says that the cluster does not answer, and that nothing was created", async () => {
     const message = await refused(inspectAt(1));
-    assert.match(message, /127\.0\.0\.1:1 does not answer \(ECONNREFUSED\); nothing was created/);
+    assert.match(message, /127\.0\.0\.1:1 does not answer \(ECONNREFUSED\)\.[^]*Nothing was created/);
   });
 });

@@ -24,6 +24,7 @@ describe("the config", () => {
       const { cluster, agents, oauthClientSecret, warnings, ...rest } = load(smallest);
       assert.deepEqual(rest, {
         production: false,
+        adopt: false,
         domain: "workspaces.example.com",
         oauthClientId: "5f0e0c0d9a1b",
         ingress: { controller: "nginx" },
@@ -31,7 +32,10 @@ describe("the config", () => {
         proxy: { ssh: { service: "off", port: 22 } },
         gitlab: { url: "https://gitlab.com", kasAddress: "wss://kas.gitlab.com" },
         charts: Object.fromEntries(
-          Object.entries(charts).map(([name, { repository, version }]) => [name, { repository, version, values: {} }]),
+          Object.entries(charts).map(([name, { repository, version }]) => [
+            name,
+            { repository, version, timeout: 900, values: {} },
+          ]),
         ),
       });
       assert.equal(cluster.name, "metal");
@@ -63,6 +67,7 @@ describe("the config", () => {
       assert.deepEqual(config.charts["gitlab-agent"], {
         version: "2.27.0",
         repository: "oci://mirror.example.com",
+        timeout: 900,
         values: { a: 1 },
       });
     });
@@ -546,6 +551,44 @@ describe("the config", () => {
   });
 
   // Each of these is accepted by a preview and refused half-way through the update.
+  describe("with a controller in a namespace of its own", () => {
+    const inside = (namespace: string, more: object = {}): Stack =>
+      withSettings({ ingress: { controller: "nginx", namespace }, ...more });
+
+    it("takes it", () => {
+      assert.deepEqual(load(inside("ingress-nginx")).ingress, { controller: "nginx", namespace: "ingress-nginx" });
+    });
+
+    it("refuses what is Kubernetes's own or everybody's, the proxy's, and an agent's", () => {
+      for (const [stack, complaint] of [
+        [inside("kube-system"), /ingress\.namespace is "kube-system"\n.*a namespace for this controller alone/],
+        [inside("default"), /ingress\.namespace is "default"\n.*a namespace for this controller alone/],
+        [inside("gitlab-workspaces"), /ingress\.namespace is "gitlab-workspaces"\n.*this is the proxy's/],
+        [
+          inside("gitlab-workspaces-blue", { instance: "blue" }),
+          /ingress\.namespace is "gitlab-workspaces-blue"\n.*this is the proxy's/,
+        ],
+        [
+          inside("edge", { agents: [{ name: "team-a", namespace: "edge" }] }),
+          /agents\[0\]\.namespace is "edge"\n.*this is the one of the program itself/,
+        ],
+      ] as const)
+        assert.match(faultsOf(stack), complaint);
+    });
+  });
+
+  describe("that takes over what is there", () => {
+    it("says so in every preview, and which keys people would notice to be new", () => {
+      const warned = (stack: Stack): string => load(stack).warnings.join("\n");
+      const adopting = withSettings({ adopt: true });
+      assert.match(warned(adopting), /adopt is on: .*pulumi config rm --stack dev .*gitlab-workspaces:adopt/);
+      assert.match(warned(adopting), /signingKey is not set: .*everybody has to log in again/);
+      assert.match(warned(adopting), /sshHostKey is not set: .*SSH clients are warned/);
+      assert.doesNotMatch(warned(withSecrets({ signingKey: "0123456789abcdef" }, adopting)), /signingKey is not set/);
+      assert.doesNotMatch(warned(smallest), /adopt/);
+    });
+  });
+
   describe("with agents", () => {
     const fault = (agents: unknown, instance?: string) => faultsOf(tokens(agents, withSettings({ agents, instance })));
     const accepted = (agents: unknown, instance?: string) =>
@@ -618,6 +661,14 @@ describe("the config", () => {
       assert.equal(accepted([{ name: "team-a", namespace: "gitlab-agent-team-a" }, { name: "team-b" }]), 2);
       assert.equal(accepted([{ name: "team-a", namespace: "gitlab-workspaces-green" }], "blue"), 1);
       assert.equal(accepted([{ name: "team-a", namespace: "gitlab-agent-team-b" }, { name: "team-b" }], "blue"), 2);
+    });
+
+    it("takes a release under another name, of any length that Helm takes, for an agent that is there already", () => {
+      assert.equal(accepted([{ name: "n".repeat(50), release: "r".repeat(53) }]), 1);
+      assert.match(
+        fault([{ name: "team-a", release: "r".repeat(54) }]),
+        /agents\[0\]\.release is .*\n.*1 to 53 characters/,
+      );
     });
 
     it("wants to know in which namespace a ServiceAccount of the user's is", () => {

@@ -19,7 +19,7 @@
 {{/* The instance label carries the namespace too: two releases of one name in two namespaces stay apart. */}}
 {{- define "traefik.selector" -}}
 app.kubernetes.io/name: {{ include "traefik.name" . }}
-app.kubernetes.io/instance: {{ .Values.instanceLabelOverride | default (printf "%s-%s" .Release.Name .Release.Namespace) }}
+app.kubernetes.io/instance: {{ .Values.instanceLabelOverride | default (printf "%s-%s" .Release.Name .Release.Namespace) | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 
 {{- define "traefik.labels" -}}

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { brokenAmong } from "../support/live-references";
+import { brokenAmong } from "../../../doctor/live-references";
 
 const namespace = "shop";
 const labels = { app: "web" };

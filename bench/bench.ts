@@ -64,7 +64,7 @@ async function withEngine<T>(
   options: { readonly podReadySeconds?: number },
   work: (engine: LocalEngine, toolchain: Toolchain) => Promise<T>,
 ): Promise<T> {
-  const engine = localEngine(await mkdtemp(join(tmpdir(), "gitlab-workspaces-bench-")));
+  const engine = localEngine({ folder: await mkdtemp(join(tmpdir(), "gitlab-workspaces-bench-")) });
   const toolchain = await prepare(engine, progress, options);
   try {
     return await work(engine, toolchain);

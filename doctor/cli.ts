@@ -1,5 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError } from "commander";
-import { environment as localEnvironment, localEngine, stackName } from "../local/engine";
+import { environment as localEnvironment, localEngine, localStack } from "../local/engine";
 import { Failure } from "../local/failure";
 import { isClaimed } from "../local/folder";
 import { progressTo } from "../local/progress";
@@ -33,7 +33,7 @@ async function doctor(stack: string | undefined, { json, dns, connect }: Options
 
 /** The local engine's, when its stack is named and nothing else is meant: `npm start` leaves nothing behind in a shell. */
 async function environmentOf(stack: string | undefined): Promise<Environment> {
-  if (stack !== stackName || process.env["PULUMI_BACKEND_URL"]) return process.env;
+  if (stack !== localStack || process.env["PULUMI_BACKEND_URL"]) return process.env;
   const engine = localEngine();
   if (!(await isClaimed(engine))) return process.env;
   const missing = await missingParts();

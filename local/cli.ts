@@ -5,7 +5,7 @@ import { Command } from "commander";
 import { execa } from "execa";
 import { chartRepositoryUrl, stopChartRepository } from "./chart-repository";
 import { clusterState, destroyCluster, stopCluster } from "./cluster/cluster";
-import { environment, type LocalEngine, localEngine, pulumiDirectory, settings, stackName } from "./engine";
+import { environment, type LocalEngine, localEngine, pulumiDirectory, settings } from "./engine";
 import { Failure } from "./failure";
 import { claimFolder, isClaimed } from "./folder";
 import { interruption } from "./interruption";
@@ -25,7 +25,7 @@ async function start(engine: LocalEngine): Promise<void> {
   await withLock(engine.root, progress, async () => {
     const toolchain = await prepare(engine, progress);
     await recover(engine, toolchain, progress);
-    await progress.step(`pulumi up of the stack "${stackName}"`, () =>
+    await progress.step(`pulumi up of the stack "${engine.stack}"`, () =>
       stream(engine, toolchain, ["up", "--yes", "--skip-preview"]),
     );
     progress.say(`
@@ -35,7 +35,7 @@ Deployed. What to try next:
     npx pulumi preview                      nothing to change
     npx pulumi stack output dnsRecords      what to create at a DNS host
     kubectl get pods,ingress --all-namespaces
-  edit stacks/Pulumi.${stackName}.yaml && npm start
+  edit stacks/Pulumi.${engine.stack}.yaml && npm start
   npm run stop | npm run destroy          end it and keep it | leave nothing of it`);
   });
 }
@@ -47,7 +47,7 @@ async function announce(engine: LocalEngine): Promise<void> {
     "GitLab Workspaces on this machine, without any account: the real Pulumi engine, a real Kubernetes API and real Helm.",
     "Simulated or stood in for, and no proof of the official ones: nodes and pods (kwok), the provider plugins, the charts,",
     "the language host, GitLab itself.",
-    `  stack     stacks/Pulumi.${stackName}.yaml`,
+    `  stack     stacks/Pulumi.${engine.stack}.yaml`,
     `  folder    ${engine.root} (state, secrets, cluster; \`npm run destroy\` removes it)`,
     `  tools     ${toolchainCache()}` +
       (missing.length === 0
@@ -158,7 +158,7 @@ async function destroyStack(engine: LocalEngine, toolchain: Toolchain): Promise<
   try {
     await prepare(engine, progress);
     await recover(engine, toolchain, progress);
-    await progress.step(`pulumi destroy of the stack "${stackName}"`, () =>
+    await progress.step(`pulumi destroy of the stack "${engine.stack}"`, () =>
       stream(engine, toolchain, ["destroy", "--yes", "--skip-preview"]),
     );
   } catch (error) {

@@ -7,6 +7,8 @@ import { versions } from "./toolchain/toolchain";
 
 /** Where one local engine keeps everything it makes. All of it lies below `root`, outside the working tree. */
 export interface LocalEngine {
+  /** Name of the one stack that it runs, that of the file in `stacks/`. */
+  readonly stack: string;
   /** Everything below here belongs to this engine and goes with `destroy`. */
   readonly root: string;
   /** File that says that the folder is a local engine's: without it nothing in the folder is touched. */
@@ -17,7 +19,7 @@ export interface LocalEngine {
   readonly state: string;
   /** File with the passphrase that encrypts the stack's secrets. */
   readonly passphrase: string;
-  /** The stack config that runs: `stacks/Pulumi.local.yaml` with generated secrets and local chart repositories. */
+  /** The stack config that runs: `stacks/Pulumi.<stack>.yaml` with generated secrets and local chart repositories. */
   readonly stackConfig: string;
   /** Admin kubeconfig of the local cluster. */
   readonly kubeconfig: string;
@@ -25,6 +27,10 @@ export interface LocalEngine {
   readonly clusters: string;
   /** Directory of the simulated cluster (KWOK_WORKDIR). */
   readonly kwok: string;
+  /** Directory of the stand-in clouds' accounts: what is in them, how they behave, what was asked of them. */
+  readonly account: string;
+  /** Directory of stand-ins for commands that a cloud's kubeconfig runs, on the PATH of everything run on this engine. */
+  readonly bin: string;
   /** Logs of the simulated containers, `<container>.log`. */
   readonly logs: string;
   /** Packaged charts and their index, as the chart repository serves them. */
@@ -35,23 +41,29 @@ export interface LocalEngine {
   readonly helm: string;
 }
 
-/** Name of the stack that the local engine runs. */
-export const stackName = "local";
+/** The stack of an engine for which nobody names one. */
+export const localStack = "local";
 
-/** Lays out an engine below `root`. Creates nothing. @throws Failure when the folder cannot be one of ours. */
-export function localEngine(folder = defaultRoot()): LocalEngine {
+/** Lays out an engine for one stack, below `folder`. Creates nothing. @throws Failure when the folder cannot be one of ours. */
+export function localEngine({
+  stack = localStack,
+  folder = defaultRoot(stack),
+}: { readonly stack?: string; readonly folder?: string } = {}): LocalEngine {
   const root = resolve(folder);
   refuseFolder(root);
   return {
+    stack,
     root,
     marker: join(root, "local-engine"),
     pulumiHome: join(root, "pulumi"),
     state: join(root, "state"),
     passphrase: join(root, "passphrase"),
-    stackConfig: join(root, `Pulumi.${stackName}.yaml`),
+    stackConfig: join(root, `Pulumi.${stack}.yaml`),
     kubeconfig: join(root, "kubeconfig"),
     clusters: join(root, "clusters.json"),
     kwok: join(root, "kwok"),
+    account: join(root, "account"),
+    bin: join(root, "bin"),
     logs: join(root, "logs"),
     charts: join(root, "charts"),
     chartRepository: join(root, "chart-repository.json"),
@@ -59,12 +71,12 @@ export function localEngine(folder = defaultRoot()): LocalEngine {
   };
 }
 
-/** `$GITLAB_WORKSPACES_HOME`, or `gitlab-workspaces` in the user's state directory. */
-function defaultRoot(): string {
-  return (
+/** `$GITLAB_WORKSPACES_HOME`, or `gitlab-workspaces` in the user's state directory; each further stack has one beside it. */
+function defaultRoot(stack: string): string {
+  const root =
     fromEnvironment("GITLAB_WORKSPACES_HOME") ??
-    join(fromEnvironment("XDG_STATE_HOME") ?? join(homedir(), ".local", "state"), "gitlab-workspaces")
-  );
+    join(fromEnvironment("XDG_STATE_HOME") ?? join(homedir(), ".local", "state"), "gitlab-workspaces");
+  return stack === localStack ? root : `${resolve(root)}-${stack}`;
 }
 
 /** kwok splits what it is told at spaces, and `destroy` removes the folder as a whole. */
@@ -93,7 +105,7 @@ export function settings(engine: LocalEngine, toolchain: Toolchain): Record<stri
     PULUMI_HOME: engine.pulumiHome,
     PULUMI_BACKEND_URL: `file://${engine.state}`,
     PULUMI_CONFIG_PASSPHRASE_FILE: engine.passphrase,
-    PULUMI_STACK: stackName,
+    PULUMI_STACK: engine.stack,
     PULUMI_OPTION_CONFIG_FILE: engine.stackConfig,
     PULUMI_SKIP_UPDATE_CHECK: "true",
     PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true",
@@ -104,7 +116,7 @@ export function settings(engine: LocalEngine, toolchain: Toolchain): Record<stri
     HELM_CONFIG_HOME: join(engine.helm, "config"),
     HELM_DATA_HOME: join(engine.helm, "data"),
     PATH: [
-      ...new Set([pulumiDirectory(engine), dirname(toolchain.kubectl), dirname(toolchain.helm)]),
+      ...new Set([engine.bin, pulumiDirectory(engine), dirname(toolchain.kubectl), dirname(toolchain.helm)]),
       process.env["PATH"] ?? "",
     ].join(delimiter),
   };

@@ -2,7 +2,7 @@ import { readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
-import { environment, type LocalEngine, stackName } from "./engine";
+import { environment, type LocalEngine } from "./engine";
 import { Failure } from "./failure";
 import { commandLine } from "./processes";
 import type { Progress } from "./progress";
@@ -98,7 +98,7 @@ export async function restoreCheckpoint(engine: LocalEngine): Promise<boolean> {
   const checkpoint = checkpointFile(engine);
   const present = await readIfThere(checkpoint);
   if (present === undefined || isWhole(present)) return false;
-  const history = join(engine.state, ".pulumi", "history", "gitlab-workspaces", stackName);
+  const history = join(engine.state, ".pulumi", "history", "gitlab-workspaces", engine.stack);
   const runs = (await readdir(history).catch(() => [])).filter((file) => file.endsWith(".checkpoint.json"));
   const newestFirst = runs.sort().reverse();
   for (const file of [`${checkpoint}.bak`, ...newestFirst.map((run) => join(history, run))]) {
@@ -111,7 +111,7 @@ export async function restoreCheckpoint(engine: LocalEngine): Promise<boolean> {
 }
 
 const checkpointFile = (engine: LocalEngine): string =>
-  join(engine.state, ".pulumi", "stacks", "gitlab-workspaces", `${stackName}.json`);
+  join(engine.state, ".pulumi", "stacks", "gitlab-workspaces", `${engine.stack}.json`);
 
 function isWhole(json: string): boolean {
   try {
@@ -123,7 +123,7 @@ function isWhole(json: string): boolean {
 }
 
 async function readLocks(engine: LocalEngine): Promise<Lock[]> {
-  const directory = join(engine.state, ".pulumi", "locks", "organization", "gitlab-workspaces", stackName);
+  const directory = join(engine.state, ".pulumi", "locks", "organization", "gitlab-workspaces", engine.stack);
   const files = (await readdirIfThere(directory)).filter((file) => file.endsWith(".json"));
   const texts = files.map(async (name) => {
     const file = join(directory, name);

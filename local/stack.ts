@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { parse, stringify } from "yaml";
 import { charts } from "../src/charts";
-import { environment, type LocalEngine, pulumiDirectory, stackName } from "./engine";
+import { environment, type LocalEngine, pulumiDirectory } from "./engine";
 import { Failure } from "./failure";
 import type { Toolchain } from "./toolchain/toolchain";
 import { readIfThere, writeWhole } from "./whole-file";
@@ -22,7 +22,7 @@ interface StackConfig {
 const namespace = "gitlab-workspaces";
 
 /**
- * Makes the stack and its config ready for `pulumi up`: `stacks/Pulumi.local.yaml`, with every chart's repository on
+ * Makes the stack and its config ready for `pulumi up`: `stacks/Pulumi.<stack>.yaml`, with every chart's repository on
  * loopback and the secrets that a person would have from GitLab and from whoever runs the cluster. The stand-ins for
  * those are random; they encrypt to the stack's own key, like anybody's. What is right already is left alone, so that
  * nothing changes from one start to the next.
@@ -35,7 +35,7 @@ export async function ensureStack(engine: LocalEngine, toolchain: Toolchain, cha
   }
 
   const encryptionsalt = await ensureEncryptionSalt(engine, toolchain);
-  const wanted = parse(await readFile(join(project, "stacks", "Pulumi.local.yaml"), "utf8")) as StackConfig;
+  const wanted = parse(await readFile(join(project, "stacks", `Pulumi.${engine.stack}.yaml`), "utf8")) as StackConfig;
   const present = parse((await readIfThere(engine.stackConfig)) ?? "null") as StackConfig | null;
   const tokens = agentTokens(wanted.config);
   const secrets = Object.entries(present?.config ?? {})
@@ -61,11 +61,11 @@ export async function ensureStack(engine: LocalEngine, toolchain: Toolchain, cha
  */
 async function ensureEncryptionSalt(engine: LocalEngine, toolchain: Toolchain): Promise<string> {
   const scratch = join(engine.root, "project");
-  const saltFile = join(scratch, `Pulumi.${stackName}.yaml`);
+  const saltFile = join(scratch, `Pulumi.${engine.stack}.yaml`);
   if (!existsSync(saltFile) || !(await stackExists(engine, toolchain))) {
     await mkdir(scratch, { recursive: true });
     await writeFile(join(scratch, "Pulumi.yaml"), `name: ${namespace}\nruntime: nodejs\n`);
-    await pulumi(engine, toolchain, ["stack", "init", stackName, "--cwd", scratch]);
+    await pulumi(engine, toolchain, ["stack", "init", engine.stack, "--cwd", scratch]);
   }
   const { encryptionsalt } = parse(await readFile(saltFile, "utf8")) as StackConfig;
   if (encryptionsalt !== undefined) return encryptionsalt;
@@ -76,7 +76,7 @@ async function ensureEncryptionSalt(engine: LocalEngine, toolchain: Toolchain): 
 export async function stackExists(engine: LocalEngine, toolchain: Toolchain): Promise<boolean> {
   if (!existsSync(engine.state)) return false;
   const { stdout } = await pulumi(engine, toolchain, ["stack", "ls", "--json"]);
-  return (JSON.parse(stdout) as { name: string }[]).some(({ name }) => name === stackName);
+  return (JSON.parse(stdout) as { name: string }[]).some(({ name }) => name === engine.stack);
 }
 
 /** Repository on loopback for every chart, under whatever the stack config says itself. */

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { homedir, hostname, tmpdir } from "node:os";
 import { join } from "node:path";
-import { environment, localEngine, pulumiDirectory, stackName } from "../../local/engine";
+import { environment, localEngine, pulumiDirectory, localStack } from "../../local/engine";
 import { progressTo } from "../../local/progress";
 import { project } from "../../local/stack";
 import { ensureToolchain } from "../../local/toolchain/toolchain";
@@ -29,7 +29,7 @@ function run(command: string, home: string): Running {
 
 /** An ordinary `pulumi up` by hand, as in a shell after `eval "$(npm run -s env)"`. */
 async function runUp(home: string): Promise<Running> {
-  const engine = localEngine(home);
+  const engine = localEngine({ folder: home });
   const toolchain = await ensureToolchain(progressTo());
   return observed(
     spawn(join(pulumiDirectory(engine), "pulumi"), ["up", "--yes", "--skip-preview", "--color", "never"], {
@@ -71,7 +71,7 @@ async function processesOf(home: string): Promise<number[]> {
 }
 
 const lockFolder = (home: string): string =>
-  join(localEngine(home).state, ".pulumi", "locks", "organization", "gitlab-workspaces", stackName);
+  join(localEngine({ folder: home }).state, ".pulumi", "locks", "organization", "gitlab-workspaces", localStack);
 
 async function lockFiles(home: string): Promise<string[]> {
   const files = await readdir(lockFolder(home)).catch(() => []);

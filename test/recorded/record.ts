@@ -12,7 +12,7 @@ import { claimFolder } from "../../local/folder";
  */
 async function record(checkout: string): Promise<void> {
   const { stdout: release } = await execa("git", ["describe", "--tags", "--exact-match"], { cwd: checkout });
-  const engine = localEngine(await mkdtemp(join(tmpdir(), "gitlab-workspaces-recorded-")));
+  const engine = localEngine({ folder: await mkdtemp(join(tmpdir(), "gitlab-workspaces-recorded-")) });
   const npm = (script: string) =>
     execa("npm", ["run", "--silent", script], {
       cwd: checkout,

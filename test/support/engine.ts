@@ -5,7 +5,7 @@ import { execa } from "execa";
 import { parse, stringify } from "yaml";
 import { stopChartRepository } from "../../local/chart-repository";
 import { destroyCluster } from "../../local/cluster/cluster";
-import { environment, type LocalEngine, localEngine, pulumiDirectory, stackName } from "../../local/engine";
+import { environment, type LocalEngine, localEngine, pulumiDirectory } from "../../local/engine";
 import { claimFolder } from "../../local/folder";
 import { prepare } from "../../local/prepare";
 import { progressTo } from "../../local/progress";
@@ -77,7 +77,7 @@ export interface TestEngine extends TestStack {
  * @param prefill writes into the engine's folder before anything else does.
  */
 export async function startEngine(prefill?: (engine: LocalEngine) => Promise<void>): Promise<TestEngine> {
-  const engine = localEngine(await mkdtemp(join(tmpdir(), "gitlab-workspaces-test-")));
+  const engine = localEngine({ folder: await mkdtemp(join(tmpdir(), "gitlab-workspaces-test-")) });
   await claimFolder(engine);
   await prefill?.(engine);
   const toolchain = await prepare(engine, progressTo());
@@ -91,7 +91,7 @@ export async function startEngine(prefill?: (engine: LocalEngine) => Promise<voi
   };
 
   return {
-    ...testStack(engine, toolchain, stackName, engine.stackConfig),
+    ...testStack(engine, toolchain, engine.stack, engine.stackConfig),
     engine,
     toolchain,
     kubectl,

@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
-import { environment, stackName } from "../../local/engine";
+import { environment } from "../../local/engine";
 import type { Ended, TestEngine } from "./engine";
 import { brokenReferences } from "./live-references";
 import { follow, section } from "./recovery-pages";
@@ -94,7 +94,7 @@ export async function helm(engine: TestEngine, ...arguments_: readonly string[])
 
 /** Names of the lock files of the engine's stack. */
 export async function locks({ engine }: TestEngine): Promise<string[]> {
-  const folder = join(engine.state, ".pulumi", "locks", "organization", "gitlab-workspaces", stackName);
+  const folder = join(engine.state, ".pulumi", "locks", "organization", "gitlab-workspaces", engine.stack);
   return (await readdir(folder).catch(() => [])).filter((file) => file.endsWith(".json"));
 }
 

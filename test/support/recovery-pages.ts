@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
-import { environment, stackName } from "../../local/engine";
+import { environment } from "../../local/engine";
 import { project } from "../../local/stack";
 import type { Ended, TestEngine } from "./engine";
 
@@ -71,7 +71,7 @@ export async function follow(
       if (value === undefined) throw new Error(`no value for <${name}>`);
       return value;
     })
-    .replaceAll(/\bproduction\b/g, stackName);
+    .replaceAll(/\bproduction\b/g, engine.engine.stack);
   const { exitCode, stdout, all } = await execa("bash", ["-c", `set -euo pipefail\n${script}`], {
     cwd: project,
     env: { ...environment(engine.engine, engine.toolchain), ...answers },

@@ -16,7 +16,7 @@ describe("Whoever is at work on the local stack", () => {
   let lock: string;
 
   beforeEach(async () => {
-    engine = localEngine(await mkdtemp(join(tmpdir(), "gitlab-workspaces-locks-")));
+    engine = localEngine({ folder: await mkdtemp(join(tmpdir(), "gitlab-workspaces-locks-")) });
     const folder = join(engine.state, ".pulumi", "locks", "organization", "gitlab-workspaces", "local");
     lock = join(folder, "11111111-2222-4333-8444-555555555555.json");
   });

@@ -5,6 +5,7 @@ import { harmless } from "./harmless";
 import type { IngressSpec, Live } from "./live-references";
 import type { Check } from "./patient";
 import { type Condition, type Pod, trouble } from "./pods";
+import { workspaceNamespaces } from "../src/platform/names";
 
 /** What can be wrong with the workspaces of people. */
 export const codes = {
@@ -100,7 +101,7 @@ interface Deployment extends Live {
 }
 
 /** GitLab names a workspace's namespace so: https://docs.gitlab.com/user/workspace/ */
-const isWorkspace = (name = ""): boolean => name.startsWith("gl-rd-ns-");
+const isWorkspace = (name = ""): boolean => name.startsWith(workspaceNamespaces);
 
 /** Label of everything that an agent makes for a workspace, with the agent's id in GitLab. */
 const agentLabel = "agent.gitlab.com/id";

@@ -1,4 +1,5 @@
 import type * as k8s from "@pulumi/kubernetes";
+import type * as pulumi from "@pulumi/pulumi";
 import type { ClusterConfig, Secret } from "./config/schema";
 
 /** What the platform may know about a cluster. Every cloud yields exactly this; nothing cloud-specific passes this line. */
@@ -12,12 +13,16 @@ export interface Cluster {
   readonly kubeconfig: Secret;
   /** What a Service of type LoadBalancer needs here. */
   readonly loadBalancer: LoadBalancer;
+  /** Users by which an autoscaler that is known here evicts pods: it must not end running workspaces. */
+  readonly autoscalers: readonly string[];
 }
 
 /** What a Service of type LoadBalancer needs on a cluster. */
 export interface LoadBalancer {
-  /** Annotations for the Service. */
+  /** Annotations for every such Service. */
   readonly annotations: Readonly<Record<string, string>>;
+  /** IP address that is kept for the ingress controller's Service, and for no other; absent where the cloud picks one. */
+  readonly ingressAddress?: pulumi.Output<string>;
 }
 
 /**
@@ -26,7 +31,8 @@ export interface LoadBalancer {
  */
 export async function createCluster(config: ClusterConfig): Promise<Cluster> {
   switch (config.cloud) {
-    // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- one member until the second cloud
+    case "gke":
+      return await (await import("./clusters/gke")).createGkeCluster(config);
     case "self-managed":
       return await (await import("./clusters/self-managed")).createSelfManagedCluster(config);
   }

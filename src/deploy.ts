@@ -6,6 +6,7 @@ import { adoption } from "./platform/adoption";
 import { agentConfig } from "./platform/agent-config";
 import { DestroyGuard } from "./platform/destroy-guard";
 import { type DnsRecord, dnsRecords } from "./platform/dns-records";
+import { EvictionPolicy } from "./platform/eviction-policy";
 import { GeneratedSecrets } from "./platform/generated-secrets";
 import type { InstalledRelease } from "./platform/chart-release";
 import { GitLabAgent, type InstalledAgent } from "./platform/gitlab-agent";
@@ -57,13 +58,22 @@ export async function deploy(config: Config): Promise<Outputs> {
   const { charts, domain } = config;
   const loadBalancerAnnotations = cluster.loadBalancer.annotations;
   const own = names(config.instance);
+  const live = config.adopt ? await LiveCluster.of(cluster.kubeconfig) : undefined;
   const on = {
     provider: cluster.provider,
-    ...(config.adopt ? { transforms: [await adoption(await LiveCluster.of(cluster.kubeconfig), config, own)] } : {}),
+    ...(live === undefined ? {} : { transforms: [await adoption(live, config, own)] }),
   };
+  const { autoscalers } = cluster;
+  const evictionPolicies =
+    autoscalers.length === 0
+      ? []
+      : [new EvictionPolicy("eviction-policy", { name: own.evictionPolicy, autoscalers }, on)];
   const { signingKey, sshHostKey } = new GeneratedSecrets("generated-secrets", config);
 
-  const ingress = createIngressController({ config: config.ingress, charts, names: own, loadBalancerAnnotations }, on);
+  const ingress = createIngressController(
+    { config: config.ingress, charts, names: own, loadBalancer: cluster.loadBalancer },
+    on,
+  );
   const proxy = new WorkspacesProxy(
     "workspaces-proxy",
     {
@@ -100,7 +110,7 @@ export async function deploy(config: Config): Promise<Outputs> {
       proxyNamespace: own.proxyNamespace,
       ...(ingress.installed === undefined ? {} : { ingressClass: ingress.className }),
     },
-    [cluster.provider, ...ingress.resources, proxy, ...agents],
+    [cluster.provider, ...evictionPolicies, ...ingress.resources, proxy, ...agents],
   );
 
   const toCommit = agentConfig({ domain, proxyNamespace: own.proxyNamespace });

@@ -18,8 +18,11 @@ export class LiveCluster {
     this.#plugin = this.config.getCurrentUser()?.exec !== undefined;
   }
 
-  /** @param kubeconfig whose value must be known: it is never that of a cluster still to be made. */
-  static async of(kubeconfig: pulumi.Output<string>): Promise<LiveCluster> {
+  /** @returns undefined for a cluster that is not made yet, which only a preview can be about. */
+  static async of(kubeconfig: pulumi.Output<string>): Promise<LiveCluster | undefined> {
+    // The SDK leaves it out of its declarations, although without it nobody can tell: `apply` is never called then.
+    if (!(await (kubeconfig as pulumi.Output<string> & { readonly isKnown: Promise<boolean> }).isKnown))
+      return undefined;
     const text = await new Promise<string>((resolve) => {
       kubeconfig.apply(resolve);
     });

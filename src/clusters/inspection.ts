@@ -14,6 +14,7 @@ import { defaultClass, defaultClasses, enforcesPolicies, enforcing, nameOf } fro
  */
 export async function inspectCluster(kubeconfig: Secret): Promise<string[]> {
   const cluster = await LiveCluster.of(kubeconfig);
+  if (cluster === undefined) throw new Error("a cluster is inspected before it is there");
   const { config, server } = cluster;
   const classes = await cluster
     .answer(config.makeApiClient(StorageV1Api).listStorageClass())

@@ -22,6 +22,7 @@ import { refusal } from "./refusal";
 import {
   agentsOf,
   agentTokenKey,
+  onlyOfMadeClusters,
   proxyNamespaceOf,
   releaseTimeout,
   settings,
@@ -161,6 +162,57 @@ function names(json: string): string[] | undefined {
 
 function readCluster(stack: StackConfig): ClusterConfig | undefined {
   const cluster = stack.setting("cluster", settings.cluster);
+  switch (cluster?.cloud ?? member(stack.raw["cluster"], "cloud")) {
+    case "gke":
+      requireGoogleProject(stack);
+      requireCommand(stack, "gke-gcloud-auth-plugin", "gcloud components install gke-gcloud-auth-plugin");
+      refuseOfMadeClusters(stack);
+      return cluster?.cloud === "gke" ? cluster : undefined;
+    default:
+      return readSelfManagedCluster(stack, cluster?.cloud === "self-managed" ? cluster : undefined);
+  }
+}
+
+/** Where the provider makes things has to be where the stack says that it does. */
+function requireGoogleProject(stack: StackConfig): void {
+  const account = member(stack.raw["cluster"], "account");
+  const project = pulumi.runtime.allConfig()["gcp:project"];
+  if (typeof account !== "string" || project === account) return;
+  stack.faults.push({
+    subject: `gcp:project is ${project === undefined ? "not set" : show(project)}`,
+    rule: `It must be the project that ${keyText(["cluster", "account"])} names, ${show(account)}: that is where everything is made.`,
+    remedy: [setCommand(["gcp:project"], account)],
+  });
+}
+
+/** @param remedy what installs the command. */
+function requireCommand(stack: StackConfig, command: string, remedy: string): void {
+  if (isOnPath(command)) return;
+  stack.faults.push({
+    subject: `The command ${command} is not on the PATH here`,
+    rule: "It gives the kubeconfig's user its credentials; without it nothing can be installed on the cluster.",
+    remedy: [remedy],
+  });
+}
+
+/** A setting that cannot have an effect is a misunderstanding, and better known at once. */
+function refuseOfMadeClusters(stack: StackConfig): void {
+  const raw = stack.raw["cluster"];
+  if (member(raw, "existing") !== true) return;
+  for (const key of onlyOfMadeClusters.filter((name) => member(raw, name) !== undefined))
+    stack.faults.push({
+      subject: `${keyText(["cluster", key])} is set`,
+      rule: "It says how to make a cluster, and cluster.existing says that there is one: the program changes nothing of that.",
+      remedy: [removeCommand(["cluster", key])],
+    });
+}
+
+type SelfManagedConfig = Extract<ClusterConfig, { cloud: "self-managed" }>;
+
+function readSelfManagedCluster(
+  stack: StackConfig,
+  cluster: Omit<SelfManagedConfig, "kubeconfig"> | undefined,
+): SelfManagedConfig | undefined {
   const text = stack.secret("kubeconfig");
   if (text === undefined) return undefined;
   const path = ["cluster", "context"];

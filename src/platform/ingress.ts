@@ -24,8 +24,11 @@ export interface IngressArgs {
   readonly config: IngressConfig;
   readonly charts: Readonly<Record<"ingress-nginx" | "traefik", ChartConfig>>;
   readonly names: Names;
-  /** Annotations that a LoadBalancer Service needs on this cluster. */
-  readonly loadBalancerAnnotations: Readonly<Record<string, string>>;
+  /** Annotations that a LoadBalancer Service needs on this cluster, and the address kept for the controller's, if one is. */
+  readonly loadBalancer: {
+    readonly annotations: Readonly<Record<string, string>>;
+    readonly ingressAddress?: pulumi.Output<string>;
+  };
 }
 
 /** Installs the chosen ingress controller, or describes the one that is there. */
@@ -89,7 +92,7 @@ class IngressNginx extends pulumi.ComponentResource implements IngressController
 
   constructor(
     name: string,
-    { charts, names, loadBalancerAnnotations }: IngressArgs,
+    { charts, names, loadBalancer: { annotations, ingressAddress } }: IngressArgs,
     namespaceName: string,
     opts: pulumi.ComponentResourceOptions,
   ) {
@@ -118,7 +121,10 @@ class IngressNginx extends pulumi.ComponentResource implements IngressController
             admissionWebhooks: { enabled: false },
             // A reload of the controller cuts the WebSockets of workers that are still draining after this time.
             config: { "worker-shutdown-timeout": `${idleSeconds}s` },
-            service: { annotations: loadBalancerAnnotations },
+            service: {
+              annotations,
+              ...(ingressAddress === undefined ? {} : { loadBalancerIP: ingressAddress }),
+            },
           },
         },
       },
@@ -149,7 +155,7 @@ class Traefik extends pulumi.ComponentResource implements IngressController {
 
   constructor(
     name: string,
-    { charts, names, loadBalancerAnnotations }: IngressArgs,
+    { charts, names, loadBalancer: { annotations, ingressAddress } }: IngressArgs,
     namespaceName: string,
     opts: pulumi.ComponentResourceOptions,
   ) {
@@ -193,7 +199,10 @@ class Traefik extends pulumi.ComponentResource implements IngressController {
               },
             },
           },
-          service: { annotations: loadBalancerAnnotations },
+          service: {
+            annotations,
+            ...(ingressAddress === undefined ? {} : { spec: { loadBalancerIP: ingressAddress } }),
+          },
           global: { checkNewVersion: false, sendAnonymousUsage: false },
         },
       },

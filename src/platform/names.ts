@@ -1,3 +1,9 @@
+/**
+ * How the namespaces begin that the agent makes, one for each workspace:
+ * https://docs.gitlab.com/user/workspace/configuration/
+ */
+export const workspaceNamespaces = "gl-rd-ns-";
+
 /** What things are called on the cluster. */
 export interface Names {
   /** Namespace of the proxy: what the agents' configuration calls `gitlab_workspaces_proxy.namespace`. */
@@ -10,6 +16,8 @@ export interface Names {
   readonly ingressClass: (controller: string) => string;
   readonly agentNamespace: (agent: string) => string;
   readonly agentRelease: (agent: string) => string;
+  /** Policy that keeps the autoscaler from evicting workspaces. */
+  readonly evictionPolicy: string;
 }
 
 /**
@@ -28,5 +36,6 @@ export function names(instance?: string): Names {
     ingressClass: own,
     agentNamespace: (agent) => own(`gitlab-agent-${agent}`),
     agentRelease: (agent) => own(`gitlab-agent-${agent}`),
+    evictionPolicy: own("gitlab-workspaces-evictions"),
   };
 }

@@ -1,6 +1,7 @@
 import { AppsV1Api, CoreV1Api, NetworkingV1Api, type V1Ingress } from "@kubernetes/client-node";
 import type { dynamic } from "@pulumi/pulumi";
 import { LiveCluster } from "../live-cluster";
+import { workspaceNamespaces } from "./names";
 
 /** A workspace as the cluster shows it. */
 interface Workspace {
@@ -9,9 +10,6 @@ interface Workspace {
   readonly name: string;
   readonly running: boolean;
 }
-
-/** The namespace of each workspace begins so: https://docs.gitlab.com/user/workspace/configuration/ */
-const prefix = "gl-rd-ns-";
 
 /** Annotation of a workspace's Service, `{{.port}}-<workspace>.<domain>`: it tells whose workspace it is. */
 const hostTemplate = "workspaces.gitlab.com/host-template";
@@ -26,7 +24,9 @@ async function workspaces(cluster: LiveCluster, domain: string, served: Readonly
   const core = cluster.config.makeApiClient(CoreV1Api);
   const apps = cluster.config.makeApiClient(AppsV1Api);
   const { items } = await cluster.answer(core.listNamespace());
-  const namespaces = items.flatMap(({ metadata }) => metadata?.name ?? []).filter((name) => name.startsWith(prefix));
+  const namespaces = items
+    .flatMap(({ metadata }) => metadata?.name ?? [])
+    .filter((name) => name.startsWith(workspaceNamespaces));
   const found = await Promise.all(
     namespaces.map(async (namespace) => {
       const [services, deployments] = await Promise.all([

@@ -18,6 +18,8 @@ export function exampleText(file: string): string {
 export interface Example {
   /** The file's `config`, as it stands there. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** The settings of other namespaces, but for Pulumi's own. */
+  readonly others: Readonly<Record<string, string>>;
   /** The program's settings, with a certificate where the file has a placeholder. */
   readonly settings: Readonly<Record<string, unknown>>;
   /** The secrets that the comments tell how to set. */
@@ -38,11 +40,13 @@ export async function filledExample(file: string, valid: { from?: Date; to?: Dat
   const domain = String(settings["domain"]);
   const issued = await makeCertificate({ name: domain, covers: [domain, `*.${domain}`], ...valid });
   const provided = tls.mode === "provided";
+  const others = Object.entries(config).filter(([key]) => !key.startsWith(prefix) && !key.startsWith("pulumi:"));
   return {
     config,
+    others: Object.fromEntries(others.map(([key, value]) => [key, String(value)])),
     settings: { ...settings, ...(provided ? { tls: { ...tls, certificate: issued.certificate } } : {}) },
     secrets: {
-      kubeconfig: kubeconfig(),
+      ...((settings["cluster"] as { cloud: string }).cloud === "self-managed" ? { kubeconfig: kubeconfig() } : {}),
       oauthClientSecret: "secret",
       ...(provided ? { tlsKey: issued.key } : {}),
       ...Object.fromEntries(agents.map(({ name }) => [`agentToken-${name}`, "token"])),

@@ -37,8 +37,29 @@ export interface StackConfig {
 /** The box that a secret travels in: https://github.com/pulumi/pulumi/blob/master/sdk/nodejs/runtime/rpc.ts */
 export const secretSignature = "4dabf18193072939515e22adb298388d";
 
-/** Runs the whole program once under Pulumi's mocks, as a preview: nothing is asked of any cluster. */
-export async function runProgram({ config, secretKeys }: StackConfig): Promise<Run> {
+/** What a cloud answers to a function of its provider. @throws what the cloud refuses. */
+export type Answers = Readonly<Record<string, (args: Readonly<Record<string, unknown>>) => Record<string, unknown>>>;
+
+/** Answers of clouds in which everything that a stack names is there. */
+const answers: Answers = {
+  "gcp:organizations/getProject:getProject": () => ({ projectId: "my-project", number: "123456789012" }),
+  "gcp:compute/getZones:getZones": ({ region }) => ({
+    names: ["b", "c", "d"].map((zone) => `${String(region)}-${zone}`),
+  }),
+  "gcp:container/getCluster:getCluster": ({ name, location, project }) => ({
+    id: `projects/${String(project)}/locations/${String(location)}/clusters/${String(name)}`,
+    endpoint: "198.51.100.7",
+    masterAuths: [{ clusterCaCertificate: "Q0E=" }],
+    datapathProvider: "ADVANCED_DATAPATH",
+    networkPolicies: [],
+  }),
+};
+
+/**
+ * Has everything that is made from here on recorded, in a preview of a stack: nothing is asked of any cluster.
+ * @param otherwise what is answered otherwise than by clouds that have everything.
+ */
+export async function record({ config, secretKeys }: StackConfig, otherwise: Answers = {}): Promise<Recorded[]> {
   const resources: Recorded[] = [];
   await pulumi.runtime.setMocks(
     {
@@ -47,13 +68,19 @@ export async function runProgram({ config, secretKeys }: StackConfig): Promise<R
         resources.push({ type, name, inputs: known, provider: provider ?? "", custom: custom ?? false });
         return { id: `${name}-id`, state: { ...known, ...computed(type, known) } };
       },
-      call: () => ({}),
+      call: ({ token, inputs }) => ({ ...answers, ...otherwise })[token]?.(inputs as Record<string, unknown>) ?? {},
     },
     "gitlab-workspaces",
     "test",
     true,
   );
   pulumi.runtime.setAllConfig({ ...config }, [...secretKeys]);
+  return resources;
+}
+
+/** Runs the whole program once under Pulumi's mocks. */
+export async function runProgram(stack: StackConfig): Promise<Run> {
+  const resources = await record(stack);
   const box: { outputs?: Outputs } = {};
   const warnings: string[] = [];
   const { warn } = console;
@@ -86,6 +113,12 @@ function computed(type: string, inputs: Readonly<Record<string, unknown>>): Reco
       return { privateKeyPem: "generated-private-key" };
     case "tls:index/selfSignedCert:SelfSignedCert":
       return { certPem: "generated-certificate" };
+    case "gcp:container/cluster:Cluster":
+      return { name: "workspaces-1a2b3c4", endpoint: "198.51.100.7", masterAuth: { clusterCaCertificate: "Q0E=" } };
+    case "gcp:compute/address:Address":
+      return { address: "198.51.100.8" };
+    case "gcp:serviceaccount/account:Account":
+      return { email: "nodes@my-project.iam", member: "serviceAccount:nodes@my-project.iam" };
     default:
       return {};
   }

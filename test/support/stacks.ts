@@ -44,10 +44,22 @@ export function stack(
     ...settings,
   };
   const secretSettings: Record<string, string | undefined> = { ...secrets, ...more };
-  const config: Record<string, string> = { "pulumi:disable-default-providers": JSON.stringify(["kubernetes"]) };
+  const config: Record<string, string> = {
+    "pulumi:disable-default-providers": JSON.stringify(["kubernetes"]),
+    "gcp:project": "my-project",
+  };
   for (const [key, value] of Object.entries({ ...all, ...secretSettings })) {
     if (value === undefined) continue;
     config[`${namespace}:${key}`] = typeof value === "string" ? value : JSON.stringify(value);
   }
   return { config, secretKeys: Object.keys(secretSettings).map((key) => `${namespace}:${key}`) };
+}
+
+/** Stack config of a small stack on GKE. @param cluster settings of its cluster to add or replace; undefined removes one. */
+export function gkeStack(cluster: Readonly<Record<string, unknown>> = {}): StackConfig {
+  const smallest = {
+    ...{ cloud: "gke", name: "workspaces", account: "my-project", location: "europe-west1" },
+    apiCidrs: ["192.0.2.0/24"],
+  };
+  return stack({ cluster: { ...smallest, ...cluster } }, { kubeconfig: undefined });
 }

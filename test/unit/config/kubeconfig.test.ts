@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { KubeConfig } from "@kubernetes/client-node";
-import { faultsOf, kubeconfig, load, secretText, useStack, withSecrets, withSettings } from "./stack";
+import { faultsOf, kubeconfig, kubeconfigOf, load, secretText, useStack, withSecrets, withSettings } from "./stack";
 
 const contextOf = (context: string | undefined) =>
   withSettings({ cluster: { cloud: "self-managed", name: "metal", context } });
@@ -15,7 +15,7 @@ describe("a kubeconfig from config", () => {
 
   it("is reduced to the chosen context, and read by Kubernetes' own client", async () => {
     const chosen = new KubeConfig();
-    chosen.loadFromString(await secretText(load(contextOf("other")).cluster.kubeconfig));
+    chosen.loadFromString(await secretText(kubeconfigOf(load(contextOf("other")))));
     assert.deepEqual(
       chosen.getContexts().map(({ name }) => name),
       ["other"],
@@ -23,7 +23,7 @@ describe("a kubeconfig from config", () => {
     assert.equal(chosen.getCurrentContext(), "other");
     assert.equal(chosen.getCurrentUser()?.token, "canary-kubernetes-token");
     assert.equal(chosen.getCurrentCluster()?.server, "https://canary-server.example.org:6443");
-    assert.match(await secretText(load(contextOf(undefined)).cluster.kubeconfig), /^current-context: admin@metal$/m);
+    assert.match(await secretText(kubeconfigOf(load(contextOf(undefined)))), /^current-context: admin@metal$/m);
   });
 
   // kubectl reads YAML 1.1, where a bare yes is a boolean.
@@ -32,10 +32,7 @@ describe("a kubeconfig from config", () => {
       "name: other",
       'name: "yes"',
     );
-    assert.match(
-      await secretText(load(withSecrets({ kubeconfig: text })).cluster.kubeconfig),
-      /^current-context: "yes"$/m,
-    );
+    assert.match(await secretText(kubeconfigOf(load(withSecrets({ kubeconfig: text })))), /^current-context: "yes"$/m);
   });
 
   it("may be JSON", () => {

@@ -3,7 +3,17 @@ import * as pulumi from "@pulumi/pulumi";
 import { charts } from "../../../src/charts";
 import { loadConfig } from "../../../src/config/load";
 import { names } from "../../../src/platform/names";
-import { faultsOf, load, secretText, smallest, useStack, withSecrets, withSettings, type Stack } from "./stack";
+import {
+  faultsOf,
+  kubeconfigOf,
+  load,
+  secretText,
+  smallest,
+  useStack,
+  withSecrets,
+  withSettings,
+  type Stack,
+} from "./stack";
 
 const set = "pulumi config set --stack dev";
 
@@ -84,7 +94,7 @@ describe("the config", () => {
       assert.equal(await secretText(config.oauthClientSecret), "canary-oauth");
       assert.equal(await secretText(config.agents[0]?.token), "canary-token");
       assert.equal(await secretText(config.signingKey), "canary-signing-key");
-      assert.match(await secretText(config.cluster.kubeconfig), /canary-kubernetes-token/);
+      assert.match(await secretText(kubeconfigOf(config)), /canary-kubernetes-token/);
     });
 
     it("derives the address of GitLab's agent server from the address of GitLab", () => {

@@ -12,6 +12,8 @@ export interface Stack {
   readonly secrets: Readonly<Record<string, string>>;
   /** Keys of `settings` that the engine calls secret too. */
   readonly secretSettings?: readonly string[];
+  /** Settings of other namespaces, by whole key. */
+  readonly others?: Readonly<Record<string, string>>;
   /** Value of `pulumi:disable-default-providers`; absent when null. */
   readonly explicitProviders?: unknown;
 }
@@ -44,6 +46,27 @@ export const smallest: Stack = {
   },
 };
 
+/** A stack on GKE that says no more than it must. */
+export const smallestGke: Stack = {
+  settings: {
+    ...smallest.settings,
+    cluster: {
+      cloud: "gke",
+      name: "workspaces",
+      account: "my-project",
+      location: "europe-west1",
+      apiCidrs: ["192.0.2.0/24"],
+    },
+  },
+  secrets: { oauthClientSecret: "canary-oauth-client-secret", "agentToken-team-a": "canary-agent-token" },
+  others: { "gcp:project": "my-project" },
+};
+
+/** A stack with other settings of its cluster; one that is undefined is left out. */
+export function withCluster(changes: Readonly<Record<string, unknown>>, stack: Stack): Stack {
+  return withSettings({ cluster: { ...(stack.settings["cluster"] as object), ...changes } }, stack);
+}
+
 /** A stack with other settings; one that is undefined is left out. */
 export function withSettings(changes: Readonly<Record<string, unknown>>, stack: Stack = smallest): Stack {
   return { ...stack, settings: { ...stack.settings, ...changes } };
@@ -68,10 +91,10 @@ export async function useStack(): Promise<void> {
 
 /** Loads a stack the way the engine hands it over: structures as JSON, everything else as text. */
 export function load(
-  { settings, secrets, secretSettings = [], explicitProviders = ["kubernetes"] }: Stack,
+  { settings, secrets, secretSettings = [], others = {}, explicitProviders = ["kubernetes"] }: Stack,
   now: Date = today,
 ): Config {
-  const config: Record<string, string> = {};
+  const config: Record<string, string> = { ...others };
   const set = (key: string, value: unknown) => {
     if (value !== undefined && value !== null) config[key] = typeof value === "string" ? value : JSON.stringify(value);
   };
@@ -98,6 +121,12 @@ export function faultsOf(stack: Stack, now?: Date): string {
     return message;
   }
   return assert.fail("the stack was accepted");
+}
+
+/** The kubeconfig of a cluster that somebody else made. */
+export function kubeconfigOf({ cluster }: Config): pulumi.Output<string> {
+  assert.equal(cluster.cloud, "self-managed");
+  return cluster.kubeconfig;
 }
 
 /** The text inside an output; fails unless it is secret. */

@@ -5,6 +5,7 @@ import { Ajv } from "ajv";
 import { parse } from "yaml";
 import { generated } from "../../../docs/generate";
 import { examples, exampleText, filledExample } from "../../support/examples";
+import { withCommands } from "../../support/commands";
 import { load, useStack } from "./stack";
 
 const root = join(__dirname, "..", "..", "..");
@@ -18,19 +19,25 @@ describe("the example stacks", () => {
   const validate = new Ajv({ allowUnionTypes: true }).compile(JSON.parse(read("stacks/schema.json")) as object);
 
   it("are one for the local engine and one for each cloud", () => {
-    assert.deepEqual(examples, ["Pulumi.local.yaml", "Pulumi.self-managed.yaml"]);
+    assert.deepEqual(examples, ["Pulumi.gke.yaml", "Pulumi.local.yaml", "Pulumi.self-managed.yaml"]);
   });
 
   for (const file of examples) {
     describe(`in ${file}`, () => {
       before(useStack);
+      withCommands("gke-gcloud-auth-plugin");
       const text = exampleText(file);
       const { config } = parse(text) as StackFile;
 
       it("is what the program accepts once its secrets are set", async () => {
-        const { settings, secrets } = await filledExample(file);
-        const loaded = load({ settings, secrets, explicitProviders: config["pulumi:disable-default-providers"] });
-        assert.equal(loaded.cluster.cloud, "self-managed");
+        const { settings, secrets, others } = await filledExample(file);
+        const loaded = load({
+          settings,
+          secrets,
+          others,
+          explicitProviders: config["pulumi:disable-default-providers"],
+        });
+        assert.equal(loaded.cluster.cloud, file === "Pulumi.gke.yaml" ? "gke" : "self-managed");
         assert.equal(loaded.tls.mode, (settings["tls"] as { mode: string }).mode);
       });
 

@@ -102,13 +102,24 @@ interface Row {
 /** One row for each value in `schema`, and for each choice in a union the rows that belong to it. */
 function rows(path: readonly string[], schema: Schema, required: string): Row[] {
   if (schema.oneOf) return unionRows(path, schema, required);
-  if (isSchema(schema.items)) return rows([...path.slice(0, -1), `${path.at(-1) ?? ""}[]`], schema.items, required);
+  const entries = [...path.slice(0, -1), `${path.at(-1) ?? ""}[]`];
+  if (isSchema(schema.items)) {
+    // What entries of one value are is said of the whole list.
+    const simple = schema.items.properties === undefined && schema.items.oneOf === undefined;
+    return simple
+      ? [row(entries, { ...schema, ...schema.items, items: [] }, required)]
+      : rows(entries, schema.items, required);
+  }
   const properties = Object.entries(schema.properties ?? {});
   if (properties.length === 0) return [row(path, schema, required)];
   return properties.flatMap(([name, property]) => {
     if (!isSchema(property)) return [];
     const always = schema.required?.includes(name) ?? false;
-    return rows([...path, name], property, always ? required : "no");
+    const optional =
+      required === "always" || required.startsWith("no")
+        ? required.replace("always", "no")
+        : `no; read when ${required}`;
+    return rows([...path, name], property, always ? required : optional);
   });
 }
 

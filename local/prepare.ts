@@ -29,7 +29,7 @@ export async function prepare(
   await progress.step("Kubernetes control plane", () => ensureCluster(engine, toolchain, cluster));
   await progress.step("charts, plugins and stack config", async () => {
     await ensurePulumi(engine, toolchain);
-    await installPlugins({ pulumiHome: engine.pulumiHome, helm: toolchain.helm, clusters: engine.clusters });
+    await installPlugins({ ...engine, helm: toolchain.helm });
     if (await restoreCheckpoint(engine))
       progress.say("  the stack's state was cut off while it was written: its backup is back");
     await ensureStack(engine, toolchain, await ensureChartRepository(engine, toolchain));

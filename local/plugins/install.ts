@@ -3,9 +3,10 @@ import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module";
 import path from "node:path";
 import { build } from "esbuild";
+import { CREDENTIAL_PLUGINS } from "./credential-plugin";
 
 /** The packages whose official plugin is stood in for; each is a file here that exports `standIn(settings)`. */
-const PACKAGES = ["kubernetes", "random", "tls"] as const;
+const PACKAGES = ["gcp", "kubernetes", "random", "tls"] as const;
 
 /** Where the stand-ins find what they need, and where they are put. All paths are absolute. */
 export interface InstallOptions {
@@ -15,6 +16,12 @@ export interface InstallOptions {
   readonly helm: string;
   /** The JSON file that names every API server the local engine started: `[{"server": url, "caSha256": hex}]`. */
   readonly clusters: string;
+  /** The admin kubeconfig of the local control plane, which the stand-in clouds hand out as their cluster. */
+  readonly kubeconfig: string;
+  /** The directory of the stand-in clouds' accounts. */
+  readonly account: string;
+  /** The directory of stand-ins for the commands that a cloud's kubeconfig runs. */
+  readonly bin: string;
 }
 
 /**
@@ -27,7 +34,11 @@ export interface InstallOptions {
  * @throws when an SDK is not installed, or a stand-in does not bundle.
  */
 export async function installPlugins(options: InstallOptions): Promise<void> {
-  await Promise.all([...PACKAGES.map((name) => installProvider(name, options)), installLanguageHost(options)]);
+  await Promise.all([
+    ...PACKAGES.map((name) => installProvider(name, options)),
+    ...Object.keys(CREDENTIAL_PLUGINS).map((command) => installCredentialPlugin(command, options)),
+    installLanguageHost(options),
+  ]);
 }
 
 async function installProvider(name: (typeof PACKAGES)[number], options: InstallOptions): Promise<void> {
@@ -43,12 +54,23 @@ async function installProvider(name: (typeof PACKAGES)[number], options: Install
   );
   await mkdir(directory, { recursive: true });
   await place(bundle, code);
-  await place(
-    path.join(directory, "settings.json"),
-    `${JSON.stringify({ helm: options.helm, clusters: options.clusters }, undefined, 2)}\n`,
-  );
+  await place(path.join(directory, "settings.json"), `${JSON.stringify(settings(options), undefined, 2)}\n`);
   // Last, because the engine takes the executable's presence for the plugin's.
   await place(path.join(directory, `pulumi-resource-${name}`), launcher(bundle), 0o755);
+}
+
+function settings({ helm, clusters, kubeconfig, account }: InstallOptions): Record<string, string> {
+  return { helm, clusters, kubeconfig, account };
+}
+
+async function installCredentialPlugin(command: string, { bin, clusters, kubeconfig }: InstallOptions): Promise<void> {
+  const bundle = path.join(bin, `${command}.js`);
+  const code = await bundled(
+    `import { main } from "./credential-plugin";\nmain(${JSON.stringify({ command, clusters, kubeconfig })});`,
+  );
+  await mkdir(bin, { recursive: true });
+  await place(bundle, code);
+  await place(path.join(bin, command), launcher(bundle), 0o755);
 }
 
 async function installLanguageHost(options: InstallOptions): Promise<void> {

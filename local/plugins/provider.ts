@@ -200,7 +200,7 @@ export interface Provider {
   /** Gets the configuration without secret marks. Not called while any of it is unknown. */
   configure(configuration: Properties): Promise<void>;
   check(request: CheckRequest): Promise<Checked>;
-  diff(request: DiffRequest): Difference;
+  diff(request: DiffRequest): Difference | Promise<Difference>;
   create(request: CreateRequest): Promise<Created>;
   /** Answers undefined for a resource that is gone. */
   read(request: ReadRequest): Promise<Found | undefined>;
@@ -332,18 +332,16 @@ function implementation(
         .setSupportsAutonamingConfiguration(true);
     }),
     check: answer(async (request) => checked(await provider.check(checkRequest(request)))),
-    diff: answer((request) =>
-      Promise.resolve(
-        difference(
-          provider.diff({
-            ...resource(request),
-            id: request.getId(),
-            oldInputs: properties(request.getOldInputs()),
-            olds: properties(request.getOlds()),
-            news: properties(request.getNews()),
-            ignoreChanges: request.getIgnorechangesList(),
-          }),
-        ),
+    diff: answer(async (request) =>
+      difference(
+        await provider.diff({
+          ...resource(request),
+          id: request.getId(),
+          oldInputs: properties(request.getOldInputs()),
+          olds: properties(request.getOlds()),
+          news: properties(request.getNews()),
+          ignoreChanges: request.getIgnorechangesList(),
+        }),
       ),
     ),
     create: answer(async (request) => {

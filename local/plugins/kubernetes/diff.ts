@@ -127,7 +127,8 @@ export function covers(pattern: string, path: string): boolean {
   return expected.length <= actual.length || shared === actual.length;
 }
 
-function steps(path: string): string[] {
+/** The parts of a property path, `[*]` as `*`. */
+export function steps(path: string): string[] {
   return Array.from(path.matchAll(/\["((?:[^"\\]|\\.)*)"\]|\[([^\]]*)\]|([^.[]+)/g), ([, quoted, index, plain]) =>
     quoted === undefined ? (index ?? plain ?? "") : (JSON.parse(`"${quoted}"`) as string),
   );

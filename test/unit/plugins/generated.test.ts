@@ -76,15 +76,17 @@ describe("the tls stand-in", () => {
     }
   });
 
-  it("wants a certificate replaced that is ready for renewal", () => {
-    const diff = (validityEndTime: string) =>
-      tlsStandIn().diff({
+  it("wants a certificate replaced that is ready for renewal", async () => {
+    const diff = async (validityEndTime: string) => {
+      const { changes } = await tlsStandIn().diff({
         ...{ urn: "urn", type: selfSigned, name: "r", id: "1", ignoreChanges: [] },
         ...{ oldInputs: { earlyRenewalHours: 24 }, news: { earlyRenewalHours: 24 } },
         olds: { earlyRenewalHours: 24, validityEndTime },
-      }).changes;
+      });
+      return changes;
+    };
     const hours = (count: number): string => new Date(Date.now() + count * 3_600_000).toISOString();
-    assert.equal(diff(hours(25)).size, 0);
-    assert.equal(diff(hours(23)).get("readyForRenewal")?.replace, true);
+    assert.equal((await diff(hours(25))).size, 0);
+    assert.equal((await diff(hours(23))).get("readyForRenewal")?.replace, true);
   });
 });

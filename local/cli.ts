@@ -1,15 +1,16 @@
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { Command } from "commander";
+import { Command, CommanderError } from "commander";
 import { execa } from "execa";
 import { chartRepositoryUrl, stopChartRepository } from "./chart-repository";
 import { clusterState, destroyCluster, stopCluster } from "./cluster/cluster";
 import { environment, type LocalEngine, localEngine, pulumiDirectory, settings } from "./engine";
-import { Failure } from "./failure";
+import { Failure, Refused } from "./failure";
 import { claimFolder, isClaimed } from "./folder";
 import { interruption } from "./interruption";
 import { withLock } from "./lock";
+import { plan, type PlanOptions } from "./plan";
 import { progressTo } from "./progress";
 import { prepare } from "./prepare";
 import { recover, refuseAtWork } from "./recovery";
@@ -196,6 +197,7 @@ function requirePlatform(): void {
 
 const cli = new Command("local")
   .description("Runs the whole program on this machine: real engine, real Kubernetes API, no account.")
+  .exitOverride()
   .hook("preAction", requirePlatform);
 cli
   .command("start")
@@ -224,8 +226,23 @@ cli
   .command("env")
   .description("print exports for pulumi, kubectl and helm")
   .action(() => env(localEngine()));
+cli
+  .command("plan")
+  .description("preview a stack on an empty stand-in account: no credentials, no passphrase, no cluster")
+  .argument("[stack]", "stacks/Pulumi.<stack>.yaml, or the path of a stack config")
+  .option("--json", "one object on standard output")
+  .option("--full", "the engine's own text, with every input of every resource")
+  .addHelpText("after", "\nExit code: 0 planned, 2 the file or what it says is refused, 1 anything else")
+  .allowExcessArguments(false)
+  .action(async (stack: string | undefined, options: PlanOptions) => {
+    whereThingsStand = "\nInterrupted. Nothing is left of it.";
+    // Nobody else would remove what it stands in: whoever ends us by name gets the same end as Ctrl-C.
+    for (const signal of ["SIGTERM", "SIGHUP"] as const) process.once(signal, () => void process.emit("SIGINT"));
+    const text = await plan(stack, options, progress);
+    if (text !== "") process.stdout.write(`${text}\n`);
+  });
 
-const whereThingsStand = "\nInterrupted. What is whole is kept; the rest is made by: npm start";
+let whereThingsStand = "\nInterrupted. What is whole is kept; the rest is made by: npm start";
 
 // `npm run status | head` closes the pipe before everything is said.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -245,7 +262,12 @@ process.on("SIGINT", () => {
 cli
   .parseAsync()
   .catch((error: unknown) => {
-    process.exitCode = 1;
+    // Commander has said already what is wrong with the arguments; code 0 is --help.
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? 0 : 2;
+      return;
+    }
+    process.exitCode = error instanceof Refused ? 2 : 1;
     if (interruption.signal.aborted) return;
     const text = error instanceof Failure ? error.message : String((error as Error).stack ?? error);
     progress.say(`\nerror: ${text}`);

@@ -44,13 +44,18 @@ export interface LocalEngine {
 /** The stack of an engine for which nobody names one. */
 export const localStack = "local";
 
-/** Lays out an engine for one stack, below `folder`. Creates nothing. @throws Failure when the folder cannot be one of ours. */
+/** An engine for one stack, below `folder`. Creates nothing. @throws Failure when the folder cannot be one of ours. */
 export function localEngine({
   stack = localStack,
   folder = defaultRoot(stack),
 }: { readonly stack?: string; readonly folder?: string } = {}): LocalEngine {
   const root = resolve(folder);
   refuseFolder(root);
+  return layOut(stack, root);
+}
+
+/** Lays out an engine in a folder that nobody else has. */
+export function layOut(stack: string, root: string): LocalEngine {
   return {
     stack,
     root,
@@ -99,8 +104,11 @@ export function pulumiDirectory(engine: LocalEngine): string {
   return join(engine.pulumiHome, "versions", versions.pulumi, "bin");
 }
 
+/** The tools that commands on an engine are to find; a preview needs none of them. */
+export type OnPath = Partial<Pick<Toolchain, "kubectl" | "helm">>;
+
 /** The settings that make ordinary `pulumi`, `kubectl` and `helm` commands work on this engine, and on nothing else. */
-export function settings(engine: LocalEngine, toolchain: Toolchain): Record<string, string> {
+export function settings(engine: LocalEngine, { kubectl, helm }: OnPath): Record<string, string> {
   return {
     PULUMI_HOME: engine.pulumiHome,
     PULUMI_BACKEND_URL: `file://${engine.state}`,
@@ -116,7 +124,11 @@ export function settings(engine: LocalEngine, toolchain: Toolchain): Record<stri
     HELM_CONFIG_HOME: join(engine.helm, "config"),
     HELM_DATA_HOME: join(engine.helm, "data"),
     PATH: [
-      ...new Set([engine.bin, pulumiDirectory(engine), dirname(toolchain.kubectl), dirname(toolchain.helm)]),
+      ...new Set([
+        engine.bin,
+        pulumiDirectory(engine),
+        ...[kubectl, helm].filter((tool) => tool !== undefined).map((tool) => dirname(tool)),
+      ]),
       process.env["PATH"] ?? "",
     ].join(delimiter),
   };
@@ -127,7 +139,7 @@ const foreign =
   /^(AWS_|AZURE_|ARM_|GOOGLE_|GCLOUD_|GCP_|CLOUDSDK_|CIVO_|CLOUDFLARE_|GITLAB_TOKEN|PULUMI_|KUBECONFIG$|KUBE_|HELM_)/;
 
 /** A whole process environment for a command on this engine: the user's, without other clouds' or stacks' variables. */
-export function environment(engine: LocalEngine, toolchain: Toolchain): Record<string, string> {
+export function environment(engine: LocalEngine, toolchain: OnPath): Record<string, string> {
   const inherited = Object.entries(process.env).filter(
     (entry): entry is [string, string] => entry[1] !== undefined && !foreign.test(entry[0]),
   );

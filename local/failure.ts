@@ -3,3 +3,6 @@
  * The message names what is wrong and the command that mends it, never a secret.
  */
 export class Failure extends Error {}
+
+/** What the person gave is refused: exit code 2, as the doctor has it. */
+export class Refused extends Failure {}

@@ -38,7 +38,7 @@ export async function prepare(
 }
 
 /** Puts the CLI where npm's `pulumi` looks for it. A hard link, because the CLI looks for its plugins beside itself. */
-async function ensurePulumi(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
+export async function ensurePulumi(engine: LocalEngine, toolchain: Pick<Toolchain, "pulumi">): Promise<void> {
   const binary = join(pulumiDirectory(engine), "pulumi");
   if (existsSync(binary)) return;
   await mkdir(pulumiDirectory(engine), { recursive: true });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { parse, stringify } from "yaml";
 import { charts } from "../src/charts";
-import { environment, type LocalEngine, pulumiDirectory } from "./engine";
+import { environment, type LocalEngine, type OnPath, pulumiDirectory } from "./engine";
 import { Failure } from "./failure";
 import type { Toolchain } from "./toolchain/toolchain";
 import { readIfThere, writeWhole } from "./whole-file";
@@ -59,7 +59,7 @@ export async function ensureStack(engine: LocalEngine, toolchain: Toolchain, cha
  * `--config-file` and writes the salt into the project it runs in: that is a folder of the engine's, so that the working
  * tree stays as it is.
  */
-async function ensureEncryptionSalt(engine: LocalEngine, toolchain: Toolchain): Promise<string> {
+export async function ensureEncryptionSalt(engine: LocalEngine, toolchain: OnPath): Promise<string> {
   const scratch = join(engine.root, "project");
   const saltFile = join(scratch, `Pulumi.${engine.stack}.yaml`);
   if (!existsSync(saltFile) || !(await stackExists(engine, toolchain))) {
@@ -73,7 +73,7 @@ async function ensureEncryptionSalt(engine: LocalEngine, toolchain: Toolchain): 
 }
 
 /** Whether the stack is in the state directory. */
-export async function stackExists(engine: LocalEngine, toolchain: Toolchain): Promise<boolean> {
+export async function stackExists(engine: LocalEngine, toolchain: OnPath): Promise<boolean> {
   if (!existsSync(engine.state)) return false;
   const { stdout } = await pulumi(engine, toolchain, ["stack", "ls", "--json"]);
   return (JSON.parse(stdout) as { name: string }[]).some(({ name }) => name === engine.stack);
@@ -125,7 +125,7 @@ function isSecure(value: unknown): boolean {
  */
 export async function pulumi(
   engine: LocalEngine,
-  toolchain: Toolchain,
+  toolchain: OnPath,
   arguments_: readonly string[],
   input = "",
 ): Promise<{ stdout: string }> {

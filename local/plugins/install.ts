@@ -12,8 +12,8 @@ const PACKAGES = ["gcp", "kubernetes", "random", "tls"] as const;
 export interface InstallOptions {
   /** The local engine's own PULUMI_HOME, never the user's. */
   readonly pulumiHome: string;
-  /** The helm binary. */
-  readonly helm: string;
+  /** The helm binary; not needed for planning. */
+  readonly helm?: string;
   /** The JSON file that names every API server the local engine started: `[{"server": url, "caSha256": hex}]`. */
   readonly clusters: string;
   /** The admin kubeconfig of the local control plane, which the stand-in clouds hand out as their cluster. */
@@ -22,6 +22,8 @@ export interface InstallOptions {
   readonly account: string;
   /** The directory of stand-ins for the commands that a cloud's kubeconfig runs. */
   readonly bin: string;
+  /** For previews alone: no cluster is asked anything, and whatever is not a preview is refused. */
+  readonly planning?: boolean;
 }
 
 /**
@@ -54,13 +56,18 @@ async function installProvider(name: (typeof PACKAGES)[number], options: Install
   );
   await mkdir(directory, { recursive: true });
   await place(bundle, code);
-  await place(path.join(directory, "settings.json"), `${JSON.stringify(settings(options), undefined, 2)}\n`);
+  await place(path.join(directory, "settings.json"), `${JSON.stringify(settingsOf(options), undefined, 2)}\n`);
   // Last, because the engine takes the executable's presence for the plugin's.
   await place(path.join(directory, `pulumi-resource-${name}`), launcher(bundle), 0o755);
 }
 
-function settings({ helm, clusters, kubeconfig, account }: InstallOptions): Record<string, string> {
-  return { helm, clusters, kubeconfig, account };
+/** What the plugins are told: texts only. */
+function settingsOf({ helm, clusters, kubeconfig, account, planning = false }: InstallOptions): Record<string, string> {
+  return {
+    ...(helm === undefined ? {} : { helm }),
+    ...{ clusters, kubeconfig, account },
+    ...(planning ? { planning: "true" } : {}),
+  };
 }
 
 async function installCredentialPlugin(command: string, { bin, clusters, kubeconfig }: InstallOptions): Promise<void> {

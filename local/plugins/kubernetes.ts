@@ -13,6 +13,7 @@ import {
   readObject,
   updateObject,
 } from "./kubernetes/objects";
+import { planning } from "./kubernetes/planning";
 import {
   checkRelease,
   createRelease,
@@ -29,7 +30,8 @@ const UNSERVED = ["renderYamlToDirectory", "upsertExistingObjects", "kubeClientS
 
 /**
  * The stand-in for `pulumi-resource-kubernetes`: objects through a real API server, releases through the real helm. It
- * refuses every cluster that is not in the file that `settings.clusters` names, and every ambient kubeconfig.
+ * refuses every cluster that is not in the file that `settings.clusters` names, and every ambient kubeconfig. With
+ * `settings.planning` it asks no cluster at all, and serves previews only.
  */
 export function standIn(host: Host): Provider {
   const helm = new Helm(host.settings["helm"] ?? "helm", path.join(path.dirname(process.argv[1] ?? "."), "scratch"));
@@ -40,7 +42,7 @@ export function standIn(host: Host): Provider {
     if (!configured) throw new Error("the kubernetes plugin was used before it was configured");
     return configured;
   };
-  return {
+  const provider: Provider = {
     checkConfig: (news) => {
       const failures = UNSERVED.flatMap((property) =>
         isOff(news[property])
@@ -106,6 +108,7 @@ export function standIn(host: Host): Provider {
       helm.abandon();
     },
   };
+  return host.settings["planning"] === "true" ? { ...provider, ...planning() } : provider;
 }
 
 function configuredKubeconfig(configuration: Properties): Kubeconfig {

@@ -40,8 +40,8 @@ export const versions = {
 /** The oldest Go that builds all of it: https://github.com/kubernetes-sigs/kwok/blob/v0.8.0/go.mod */
 export const oldestGo = "1.26.0";
 
-/** Free space one build of everything needs, Go's module and build caches included. */
-const neededGiB = 12;
+/** Free space that a build needs, Go's module and build caches included: of everything, and of one part. */
+const neededGiB = { everything: 12, onePart: 6 } as const;
 
 /** One Go module under `local/toolchain`, and the binaries it is built for. */
 interface Part {
@@ -98,9 +98,9 @@ export function toolchainCache(): string {
 }
 
 /** The parts that a run would have to build now, by name and version. Empty when all are cached. */
-export async function missingParts(cache = toolchainCache()): Promise<string[]> {
+export async function missingParts(cache = toolchainCache(), wanted = parts): Promise<string[]> {
   const missing: string[] = [];
-  for (const part of parts) {
+  for (const part of wanted) {
     if (!existsSync(await partDirectory(cache, part))) missing.push(`${part.name} ${versions[part.name]}`);
   }
   return missing;
@@ -113,23 +113,7 @@ export async function missingParts(cache = toolchainCache()): Promise<string[]> 
  * @throws Failure when Go is missing or too old, when space is short, or when a build fails, with what to do.
  */
 export async function ensureToolchain(progress: Progress, cache = toolchainCache()): Promise<Toolchain> {
-  if ((await missingParts(cache)).length > 0) {
-    await mkdir(cache, { recursive: true });
-    await withLock(cache, progress, async () => {
-      const missing = await missingParts(cache);
-      if (missing.length === 0) return;
-      await requireGo();
-      await requireSpace(cache);
-      await sweep(cache);
-      for (const part of parts) {
-        const directory = await partDirectory(cache, part);
-        if (!existsSync(directory)) await build(part, directory, cache, progress);
-      }
-    });
-  }
-  const directories = Object.fromEntries(
-    await Promise.all(parts.map(async (part) => [part.name, await partDirectory(cache, part)] as const)),
-  );
+  const directories = await ensureParts(parts, progress, cache);
   const path = (part: keyof typeof versions, file: string): string => join(directories[part] ?? "", file);
   return {
     pulumi: path("pulumi", "pulumi"),
@@ -143,6 +127,44 @@ export async function ensureToolchain(progress: Progress, cache = toolchainCache
     stages: path("kwok", "stages"),
     etcd: path("etcd", "etcd"),
   };
+}
+
+/**
+ * Returns the Pulumi CLI alone, the one tool that a preview needs.
+ * @throws Failure as {@link ensureToolchain} does.
+ */
+export async function ensurePulumiCli(progress: Progress, cache = toolchainCache()): Promise<Toolchain["pulumi"]> {
+  const { pulumi = "" } = await ensureParts(
+    parts.filter(({ name }) => name === "pulumi"),
+    progress,
+    cache,
+  );
+  return join(pulumi, "pulumi");
+}
+
+/** Builds those of the parts that are missing, and returns the directory of each. */
+async function ensureParts(
+  wanted: readonly Part[],
+  progress: Progress,
+  cache: string,
+): Promise<Readonly<Partial<Record<string, string>>>> {
+  if ((await missingParts(cache, wanted)).length > 0) {
+    await mkdir(cache, { recursive: true });
+    await withLock(cache, progress, async () => {
+      const missing = await missingParts(cache, wanted);
+      if (missing.length === 0) return;
+      await requireGo();
+      await requireSpace(cache, missing.length === 1 ? neededGiB.onePart : neededGiB.everything);
+      await sweep(cache);
+      for (const part of wanted) {
+        const directory = await partDirectory(cache, part);
+        if (!existsSync(directory)) await build(part, directory, cache, progress);
+      }
+    });
+  }
+  return Object.fromEntries(
+    await Promise.all(wanted.map(async (part) => [part.name, await partDirectory(cache, part)] as const)),
+  );
 }
 
 /** Named by everything that decides what comes out of the build, so a changed pin is a new directory. */
@@ -226,12 +248,12 @@ async function requireGo(): Promise<void> {
   throw new Failure(`Go on PATH is ${stdout}; ${oldestGo} or later is needed. ${building}.\n${remedy}`);
 }
 
-async function requireSpace(cache: string): Promise<void> {
+async function requireSpace(cache: string, needed: number): Promise<void> {
   const { bavail, bsize } = await statfs(cache);
   const free = (bavail * bsize) / 2 ** 30;
-  if (free >= neededGiB) return;
+  if (free >= needed) return;
   throw new Failure(
-    `${cache} has ${free.toFixed(1)} GiB free; building the tools needs about ${neededGiB} GiB, Go's caches included.\n` +
+    `${cache} has ${free.toFixed(1)} GiB free; building the tools needs about ${needed} GiB, Go's caches included.\n` +
       "Free some space, or put the cache elsewhere: XDG_CACHE_HOME=/somewhere/large npm start",
   );
 }

@@ -61,7 +61,10 @@ const TROUBLESHOOTING =
  *
  * @throws when the cluster cannot be asked whether the kind has namespaces.
  */
-export async function checkObject(cluster: Cluster, request: CheckRequest): Promise<Checked> {
+export async function checkObject(
+  cluster: Pick<Cluster, "namespace"> & { readonly client: Pick<Client, "kind"> },
+  request: CheckRequest,
+): Promise<Checked> {
   const { apiVersion, kind } = objectKind(request.type);
   const inputs: Properties = { apiVersion, kind, ...request.news, metadata: request.news["metadata"] ?? {} };
   delete inputs["status"];
@@ -93,7 +96,11 @@ export async function checkObject(cluster: Cluster, request: CheckRequest): Prom
 }
 
 /** Undefined for a kind that the cluster does not know (yet). */
-async function isNamespaced(client: Client, apiVersion: string, kind: string): Promise<boolean | undefined> {
+async function isNamespaced(
+  client: Pick<Client, "kind">,
+  apiVersion: string,
+  kind: string,
+): Promise<boolean | undefined> {
   try {
     return (await client.kind(apiVersion, kind)).namespaced;
   } catch (error) {

@@ -68,12 +68,7 @@ interface StoredRelease {
  * chart that cannot be loaded is a failure, in a preview already.
  */
 export async function checkRelease(cluster: ReleaseCluster, request: CheckRequest): Promise<Checked> {
-  const inputs = inputsOnly(request.news);
-  if (isMissing(inputs["name"])) {
-    inputs["name"] = request.olds["name"] ?? `${request.name}-${randomBytes(4).toString("hex")}`;
-  }
-  if (isMissing(inputs["namespace"])) inputs["namespace"] = cluster.namespace;
-  if (inputs["skipAwait"] !== true) inputs["timeout"] ??= DEFAULT_TIMEOUT;
+  const inputs = completedRelease(cluster, request);
   if (hasUnknown(inputs)) return { inputs };
   const repository = isObject(inputs["repositoryOpts"]) ? inputs["repositoryOpts"] : {};
   if (repository["password"] !== undefined || repository["username"] !== undefined) {
@@ -89,6 +84,17 @@ export async function checkRelease(cluster: ReleaseCluster, request: CheckReques
     const reason = `${message(error)}; check the chart name and repository configuration.`;
     return { inputs, failures: [{ property: "chart", reason }] };
   }
+}
+
+/** A release's inputs with name, namespace and timeout. Asks nobody. */
+export function completedRelease({ namespace }: Pick<ReleaseCluster, "namespace">, request: CheckRequest): Properties {
+  const inputs = inputsOnly(request.news);
+  if (isMissing(inputs["name"])) {
+    inputs["name"] = request.olds["name"] ?? `${request.name}-${randomBytes(4).toString("hex")}`;
+  }
+  if (isMissing(inputs["namespace"])) inputs["namespace"] = namespace;
+  if (inputs["skipAwait"] !== true) inputs["timeout"] ??= DEFAULT_TIMEOUT;
+  return inputs;
 }
 
 /**
@@ -119,6 +125,11 @@ function spokenOf(state: Value | undefined, old: Value | undefined, now: Value |
   );
 }
 
+/** A release as the preview of its installation shows it. */
+export function previewedRelease(inputs: Properties): Created {
+  return { id: "", properties: { ...inputs, status: UNKNOWN, resourceNames: UNKNOWN } };
+}
+
 /**
  * Installs a release with helm and waits for it; a preview touches nothing.
  *
@@ -127,7 +138,7 @@ function spokenOf(state: Value | undefined, old: Value | undefined, now: Value |
  */
 export async function createRelease(cluster: ReleaseCluster, request: CreateRequest): Promise<Created> {
   const { inputs } = request;
-  if (request.preview) return { id: "", properties: { ...inputs, status: UNKNOWN, resourceNames: UNKNOWN } };
+  if (request.preview) return previewedRelease(inputs);
   const { name, namespace } = identity(inputs);
   const id = `${namespace}/${name}`;
   try {

@@ -1,0 +1,33 @@
+/**
+ * One line of the engine's event log, as far as it is looked at:
+ * https://github.com/pulumi/pulumi/blob/v3.259.0/sdk/go/common/apitype/events.go
+ */
+export interface EngineEvent {
+  readonly diagnosticEvent?: { readonly severity: string; readonly message: string; readonly urn?: string };
+  readonly resourcePreEvent?: { readonly metadata: Step };
+  readonly resOutputsEvent?: { readonly metadata: Step };
+}
+
+/** What the engine is about to do with a resource. */
+interface Step {
+  readonly op: string;
+  readonly urn: string;
+  readonly type: string;
+  readonly new?: {
+    readonly parent?: string;
+    readonly custom?: boolean;
+    readonly inputs?: Readonly<Record<string, unknown>>;
+    readonly outputs?: Readonly<Record<string, unknown>>;
+  } | null;
+}
+
+/** The events of a log. A last line that was cut off, as when the engine was killed, is left out. */
+export function readEvents(log: string): EngineEvent[] {
+  return log.split("\n").flatMap((line) => {
+    try {
+      return line === "" ? [] : [JSON.parse(line) as EngineEvent];
+    } catch {
+      return [];
+    }
+  });
+}

@@ -237,7 +237,7 @@ cli
   .action(async (stack: string | undefined, options: PlanOptions) => {
     whereThingsStand = "\nInterrupted. Nothing is left of it.";
     // Nobody else would remove what it stands in: whoever ends us by name gets the same end as Ctrl-C.
-    for (const signal of ["SIGTERM", "SIGHUP"] as const) process.once(signal, () => void process.emit("SIGINT"));
+    for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, () => void process.emit("SIGINT"));
     const text = await plan(stack, options, progress);
     if (text !== "") process.stdout.write(`${text}\n`);
   });

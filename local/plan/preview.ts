@@ -54,7 +54,14 @@ async function furnish(engine: LocalEngine, cli: string, { config }: StackCopy):
   const passphrase = randomBytes(24).toString("base64url");
   await Promise.all([
     ensurePulumi(engine, { pulumi: cli }),
-    installPlugins({ pulumiHome: engine.pulumiHome, clusters: engine.clusters, planning: true }),
+    installPlugins({
+      pulumiHome: engine.pulumiHome,
+      clusters: engine.clusters,
+      kubeconfig: engine.kubeconfig,
+      account: engine.account,
+      bin: engine.bin,
+      planning: true,
+    }),
     mkdir(engine.state, { recursive: true }),
     writeWhole(engine.passphrase, passphrase),
   ]);

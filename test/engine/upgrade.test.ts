@@ -82,7 +82,7 @@ describe("A stack that an earlier release made", () => {
 
       before(async function () {
         this.timeout(3_600_000);
-        engine = await startEngine((folder) => bringBackConfig(folder, join(recorded, release)));
+        engine = await startEngine({ prefill: (folder) => bringBackConfig(folder, join(recorded, release)) });
         await bringBackState(engine, join(recorded, release));
         await bringBackCluster(engine);
       });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { parse, stringify } from "yaml";
 import { stopChartRepository } from "../../local/chart-repository";
-import { destroyCluster } from "../../local/cluster/cluster";
+import { type ClusterOptions, destroyCluster } from "../../local/cluster/cluster";
 import { environment, type LocalEngine, localEngine, pulumiDirectory } from "../../local/engine";
 import { claimFolder } from "../../local/folder";
 import { prepare } from "../../local/prepare";
@@ -72,15 +72,24 @@ export interface TestEngine extends TestStack {
   stop(): Promise<void>;
 }
 
-/**
- * Starts a whole local engine: cluster, chart repository, plugins, and the stack with its config; deploys nothing.
- * @param prefill writes into the engine's folder before anything else does.
- */
-export async function startEngine(prefill?: (engine: LocalEngine) => Promise<void>): Promise<TestEngine> {
-  const engine = localEngine({ folder: await mkdtemp(join(tmpdir(), "gitlab-workspaces-test-")) });
+/** What kind of engine {@link startEngine} starts. */
+interface EngineOptions {
+  /** Its stack, that of the local engine unless named. */
+  readonly stack?: string;
+  /** Writes into the engine's folder before anything else does. */
+  readonly prefill?: (engine: LocalEngine) => Promise<void>;
+  readonly cluster?: ClusterOptions;
+}
+
+/** Starts a whole local engine: cluster, chart repository, plugins, and the stack with its config; deploys nothing. */
+export async function startEngine({ stack, prefill, cluster }: EngineOptions = {}): Promise<TestEngine> {
+  const engine = localEngine({
+    ...(stack === undefined ? {} : { stack }),
+    folder: await mkdtemp(join(tmpdir(), "gitlab-workspaces-test-")),
+  });
   await claimFolder(engine);
   await prefill?.(engine);
-  const toolchain = await prepare(engine, progressTo());
+  const toolchain = await prepare(engine, progressTo(), cluster);
 
   const kubectl: TestEngine["kubectl"] = async (...arguments_) => {
     const { stdout } = await execa(toolchain.kubectl, arguments_, {

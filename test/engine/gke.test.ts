@@ -1,0 +1,433 @@
+import assert from "node:assert/strict";
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parse } from "yaml";
+import type { Behaviour } from "../../local/plugins/cloud/account";
+import { project } from "../../local/stack";
+import { type CloudAccount, cloudAccount } from "../support/cloud-account";
+import { type Ended, startEngine, type Step, type TestEngine } from "../support/engine";
+import { brokenReferences } from "../support/live-references";
+import { follow, section } from "../support/recovery-pages";
+import { workspace } from "../support/workspace";
+
+const guide = "../gke.md";
+const domain = "workspaces.example.com";
+
+/** Everything that the example stack makes, but for providers. */
+const made = [
+  "gcp:compute/address:Address workspaces",
+  "gcp:compute/network:Network workspaces",
+  "gcp:compute/router:Router workspaces",
+  "gcp:compute/routerNat:RouterNat workspaces",
+  "gcp:compute/subnetwork:Subnetwork workspaces",
+  "gcp:container/cluster:Cluster workspaces",
+  "gcp:container/nodePool:NodePool workspaces",
+  "gcp:projects/iAMMember:IAMMember workspaces",
+  "gcp:serviceaccount/account:Account workspaces",
+  "gitlab-workspaces:clusters:Gke cluster",
+  "gitlab-workspaces:platform:EvictionPolicy eviction-policy",
+  "gitlab-workspaces:platform:GeneratedSecrets generated-secrets",
+  "gitlab-workspaces:platform:GitLabAgent gitlab-agent-team-a",
+  "gitlab-workspaces:platform:TlsSecrets workspaces-proxy-tls",
+  "gitlab-workspaces:platform:Traefik traefik",
+  "gitlab-workspaces:platform:WorkspacesProxy workspaces-proxy",
+  "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy eviction-policy",
+  "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding eviction-policy",
+  "kubernetes:core/v1:Namespace gitlab-agent-team-a-namespace",
+  "kubernetes:core/v1:Namespace traefik-namespace",
+  "kubernetes:core/v1:Namespace workspaces-proxy-namespace",
+  "kubernetes:core/v1:Secret gitlab-agent-team-a-token",
+  "kubernetes:core/v1:Secret workspaces-proxy-config",
+  "kubernetes:core/v1:Secret workspaces-proxy-tls-domain",
+  "kubernetes:core/v1:Secret workspaces-proxy-tls-wildcard",
+  "kubernetes:core/v1:Service workspaces-proxy-metrics-closed",
+  "kubernetes:helm.sh/v3:Release gitlab-agent-team-a",
+  "kubernetes:helm.sh/v3:Release traefik",
+  "kubernetes:helm.sh/v3:Release workspaces-proxy",
+  "kubernetes:networking.k8s.io/v1:Ingress workspaces-proxy-metrics-closed",
+  "kubernetes:policy/v1:PodDisruptionBudget gitlab-agent-team-a-disruption-budget",
+  "kubernetes:policy/v1:PodDisruptionBudget workspaces-proxy-disruption-budget",
+  "pulumi-nodejs:dynamic/gitlab-workspaces:DestroyGuard destroy-guard",
+  "pulumi:pulumi:Stack gitlab-workspaces-gke",
+  "random:index/randomPassword:RandomPassword signing-key",
+  "tls:index/privateKey:PrivateKey ssh-host-key",
+];
+
+/** The calls of Google's APIs that a resource of the provider makes: https://cloud.google.com/compute/docs/reference/rest/v1 and
+ * https://cloud.google.com/iam/docs/permissions-reference. What is of `container` is in the role container.admin. */
+const permissions: Readonly<Record<string, readonly string[]>> = {
+  "invoke gcp:organizations/getProject:getProject": ["resourcemanager.projects.get"],
+  "invoke gcp:compute/getZones:getZones": ["compute.zones.list"],
+  "create gcp:compute/network:Network": [
+    "compute.networks.create",
+    "compute.networks.get",
+    "compute.globalOperations.get",
+  ],
+  "read gcp:compute/network:Network": ["compute.networks.get"],
+  "delete gcp:compute/network:Network": ["compute.networks.delete", "compute.globalOperations.get"],
+  "create gcp:compute/subnetwork:Subnetwork": [
+    ...["compute.subnetworks.create", "compute.subnetworks.get", "compute.networks.updatePolicy"],
+    "compute.regionOperations.get",
+  ],
+  "read gcp:compute/subnetwork:Subnetwork": ["compute.subnetworks.get"],
+  "delete gcp:compute/subnetwork:Subnetwork": ["compute.subnetworks.delete", "compute.networks.updatePolicy"],
+  "create gcp:compute/router:Router": [
+    "compute.routers.create",
+    "compute.routers.get",
+    "compute.networks.updatePolicy",
+  ],
+  "read gcp:compute/router:Router": ["compute.routers.get"],
+  "delete gcp:compute/router:Router": ["compute.routers.delete", "compute.networks.updatePolicy"],
+  "create gcp:compute/routerNat:RouterNat": ["compute.routers.get", "compute.routers.update"],
+  "read gcp:compute/routerNat:RouterNat": ["compute.routers.get"],
+  "delete gcp:compute/routerNat:RouterNat": ["compute.routers.get", "compute.routers.update"],
+  "create gcp:compute/address:Address": [
+    "compute.addresses.create",
+    "compute.addresses.get",
+    "compute.addresses.setLabels",
+  ],
+  "read gcp:compute/address:Address": ["compute.addresses.get"],
+  "update gcp:compute/address:Address": ["compute.addresses.setLabels"],
+  "delete gcp:compute/address:Address": ["compute.addresses.delete"],
+  "create gcp:serviceaccount/account:Account": ["iam.serviceAccounts.create", "iam.serviceAccounts.get"],
+  "read gcp:serviceaccount/account:Account": ["iam.serviceAccounts.get"],
+  "delete gcp:serviceaccount/account:Account": ["iam.serviceAccounts.delete"],
+  "create gcp:projects/iAMMember:IAMMember": [
+    "resourcemanager.projects.getIamPolicy",
+    "resourcemanager.projects.setIamPolicy",
+  ],
+  "read gcp:projects/iAMMember:IAMMember": ["resourcemanager.projects.getIamPolicy"],
+  "delete gcp:projects/iAMMember:IAMMember": [
+    "resourcemanager.projects.getIamPolicy",
+    "resourcemanager.projects.setIamPolicy",
+  ],
+  "create gcp:container/cluster:Cluster": ["iam.serviceAccounts.actAs"],
+  "read gcp:container/cluster:Cluster": [],
+  "update gcp:container/cluster:Cluster": [],
+  "delete gcp:container/cluster:Cluster": [],
+  "create gcp:container/nodePool:NodePool": ["iam.serviceAccounts.actAs"],
+  "read gcp:container/nodePool:NodePool": [],
+  "update gcp:container/nodePool:NodePool": [],
+  "delete gcp:container/nodePool:NodePool": [],
+};
+
+const isProvider = (type: string): boolean => type.startsWith("pulumi:providers:");
+const told = (steps: readonly Step[]): string[] => steps.map(({ op, type, name }) => `${op} ${type} ${name}`).sort();
+
+describe("A stack on GKE, on a stand-in account", () => {
+  let engine: TestEngine;
+  let account: CloudAccount;
+
+  before(async function () {
+    this.timeout(3_600_000);
+    engine = await startEngine({ stack: "gke" });
+    account = cloudAccount(engine, "gcp");
+  });
+
+  after(async () => {
+    await engine.stop();
+  });
+
+  async function fails(arguments_: readonly string[]): Promise<string> {
+    const { exitCode, all } = await engine.pulumi(arguments_);
+    assert.notEqual(exitCode, 0, all);
+    return all;
+  }
+
+  /** Does what the guide says, and expects it to work. */
+  async function does(heading: string, input = ""): Promise<Ended> {
+    const ended = await follow(engine, section(guide, heading), {}, input);
+    assert.equal(ended.exitCode, 0, ended.all);
+    return ended;
+  }
+
+  /** Changes settings of the cluster, for as long as `work` takes. */
+  async function withCluster<T>(changes: Readonly<Record<string, unknown>>, work: () => Promise<T>): Promise<T> {
+    const before = await readFile(engine.engine.stackConfig, "utf8");
+    const { config } = parse(before) as { config: Record<string, object> };
+    await engine.configure({ cluster: { ...config["gitlab-workspaces:cluster"], ...changes } });
+    try {
+      return await work();
+    } finally {
+      await writeFile(engine.engine.stackConfig, before);
+    }
+  }
+
+  async function state(): Promise<{ type: string; urn: string }[]> {
+    const { stdout } = await engine.pulumi(["stack", "export"]);
+    const { deployment } = JSON.parse(stdout) as { deployment: { resources?: { type: string; urn: string }[] } };
+    return deployment.resources ?? [];
+  }
+
+  /** Types of what the account has, sorted; with the load balancers and disks that the cluster made. */
+  async function inAccount(): Promise<string[]> {
+    const { objects, loadBalancers, disks } = await account.content();
+    return [
+      ...objects.map(({ type }) => type),
+      ...loadBalancers.map(({ namespace, name }) => `load balancer ${namespace}/${name}`),
+      ...disks.map(({ namespace, name }) => `disk ${namespace}/${name}`),
+    ].sort();
+  }
+
+  it("is previewed with the names and kinds that up makes", async () => {
+    const { stdout, exitCode, all } = await engine.pulumi(["preview", "--json"]);
+    assert.equal(exitCode, 0, all);
+    const { steps } = JSON.parse(stdout) as { steps: { op: string; urn: string; newState: { type: string } }[] };
+    const wanted = (list: readonly { op: string; type: string; name: string }[]): string[] =>
+      list.filter(({ op, type }) => op === "create" && !isProvider(type)).map(({ type, name }) => `${type} ${name}`);
+    const planned = steps.map(({ op, urn, newState: { type } }) => ({ op, type, name: urn.split("::").at(-1) ?? "" }));
+    assert.deepEqual(wanted(planned).sort(), made);
+    assert.deepEqual(await inAccount(), [], "a preview makes nothing");
+    assert.deepEqual(wanted(await engine.up()).sort(), made);
+  });
+
+  it("is live on the Kubernetes API, with nothing that leads nowhere", async () => {
+    assert.deepEqual(await brokenReferences(engine), []);
+    const { stdout } = await engine.pulumi(["stack", "output", "--json"]);
+    const { workspacesUrl } = JSON.parse(stdout) as { workspacesUrl: string };
+    assert.equal(workspacesUrl, `https://${domain}`);
+  });
+
+  it("has its records lead to the address that is kept for the ingress controller", async () => {
+    const { objects, loadBalancers } = await account.content();
+    const { address } = objects.find(({ type }) => type === "gcp:compute/address:Address")!.outputs;
+    const { stdout } = await engine.pulumi(["stack", "output", "--json", "dnsRecords"]);
+    assert.deepEqual(JSON.parse(stdout), [
+      { name: domain, type: "A", value: address },
+      { name: `*.${domain}`, type: "A", value: address },
+    ]);
+    const service = await engine.get<{ spec: { loadBalancerIP: string } }>(
+      ...["service", "traefik", "--namespace", "gitlab-ingress-controller"],
+    );
+    assert.equal(service.spec.loadBalancerIP, address);
+    assert.ok(loadBalancers.length <= 1);
+  });
+
+  it("changes nothing in a second up, and finds nothing changed in a refresh", async () => {
+    assert.deepEqual(told(await engine.up()), []);
+    const refreshed = await engine.pulumi(["refresh", "--yes", "--skip-preview", "--expect-no-changes"]);
+    assert.equal(refreshed.exitCode, 0, refreshed.all);
+    assert.deepEqual(told(await engine.up()), []);
+  });
+
+  it("has the autoscaler's evictions of workspaces refused by the API server, and a person's not", async () => {
+    for (const object of workspace({ id: "1-2-evicted", domain })) await engine.apply(object);
+    await engine.apply({
+      apiVersion: "rbac.authorization.k8s.io/v1",
+      kind: "ClusterRoleBinding",
+      metadata: { name: "test-autoscaler" },
+      subjects: [{ kind: "User", name: "cluster-autoscaler", apiGroup: "rbac.authorization.k8s.io" }],
+      roleRef: { kind: "ClusterRole", name: "cluster-admin", apiGroup: "rbac.authorization.k8s.io" },
+    });
+    const namespace = "gl-rd-ns-1-2-evicted";
+    await engine
+      .kubectl("wait", "--for=create", "pod", "--all", "--namespace", namespace, "--timeout=60s")
+      .catch(() => "");
+    await engine.kubectl(
+      "rollout",
+      "status",
+      "deployment/workspace-1-2-evicted",
+      "--namespace",
+      namespace,
+      "--timeout=60s",
+    );
+    const [pod] = await engine.get<{ metadata: { name: string } }[]>("pods", "--namespace", namespace);
+    const { name } = pod!.metadata;
+    const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-eviction-"));
+    const file = join(scratch, "eviction.json");
+    await writeFile(file, JSON.stringify({ apiVersion: "policy/v1", kind: "Eviction", metadata: { name, namespace } }));
+    const evict = ["create", "--raw", `/api/v1/namespaces/${namespace}/pods/${name}/eviction`, "--filename", file];
+    await assert.rejects(
+      engine.kubectl(...evict, "--as", "cluster-autoscaler"),
+      /a running workspace is not ended to save a node/,
+    );
+    await engine.kubectl(...evict);
+    await engine.kubectl("delete", "namespace", namespace);
+    await engine.kubectl("delete", "clusterrolebinding", "test-autoscaler");
+    await rm(scratch, { recursive: true });
+  });
+
+  it("takes the number of nodes, labels, version and channel in place", async () => {
+    const changes = {
+      nodes: { machineType: "e2-standard-4", min: 2, max: 9, diskGiB: 100 },
+      labels: { team: "other" },
+      kubernetesVersion: "1.36",
+      apiCidrs: ["198.51.100.0/24"],
+      maintenance: { days: ["sunday"], hour: 3, hours: 12 },
+    };
+    const done = await withCluster(changes, () => engine.up());
+    assert.deepEqual(told(done), [
+      "update gcp:compute/address:Address workspaces",
+      "update gcp:container/cluster:Cluster workspaces",
+      "update gcp:container/nodePool:NodePool workspaces",
+    ]);
+    assert.deepEqual([...new Set((await engine.up()).map(({ op }) => op))], ["update"], "and back again");
+  });
+
+  it("does what its guide says of scaling and of upgrades", async () => {
+    const before = await readFile(engine.engine.stackConfig, "utf8");
+    await does("Scaling");
+    await does("Kubernetes upgrades");
+    const { objects } = await account.content();
+    const pool = objects.find(({ type }) => type === "gcp:container/nodePool:NodePool")!;
+    assert.equal((pool.inputs["autoscaling"] as { totalMaxNodeCount: number }).totalMaxNodeCount, 20);
+    const cluster = objects.find(({ type }) => type === "gcp:container/cluster:Cluster")!;
+    assert.equal(cluster.inputs["minMasterVersion"], "1.36");
+    await writeFile(engine.engine.stackConfig, before);
+  });
+
+  it("is replaced by what its guide names, and protection stops that before anything is touched", async () => {
+    await withCluster({ protect: true }, () => engine.up());
+    const before = await account.content();
+    for (const change of [
+      { protect: true, location: "europe-west4" },
+      { protect: true, network: { nodes: "10.0.0.0/20", pods: "10.12.0.0/14", services: "10.8.0.0/20" } },
+      { protect: true, name: "another" },
+    ]) {
+      const all = await withCluster(change, () => fails(["up", "--yes", "--skip-preview"]));
+      assert.match(all, /protect/, JSON.stringify(change));
+      assert.deepEqual((await account.content()).objects, before.objects, JSON.stringify(change));
+    }
+  });
+
+  it("is not destroyed while it is protected, and nothing is touched", async () => {
+    const before = { account: await account.content(), state: await state() };
+    const all = await fails(["destroy", "--yes", "--skip-preview"]);
+    assert.match(all, /protect/);
+    assert.deepEqual({ account: await account.content(), state: await state() }, before);
+  });
+
+  it("is not destroyed while there are workspaces with volumes, and is destroyed whole as its guide says", async () => {
+    for (const object of workspace({ id: "1-3-kept", domain })) await engine.apply(object);
+    const namespace = "gl-rd-ns-1-3-kept";
+    await engine.apply({
+      apiVersion: "v1",
+      kind: "PersistentVolumeClaim",
+      metadata: { name: "data", namespace },
+      spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } },
+    });
+    const { commands } = section(guide, "Teardown");
+    assert.equal(commands.length, 1);
+    const lines = commands[0]!.split("\n");
+    const teardown = (some: readonly string[]) => follow(engine, { symptom: [], commands: [some.join("\n")] });
+
+    const refused = await teardown(lines.filter((line) => !line.includes("stack rm")));
+    assert.notEqual(refused.exitCode, 0, refused.all);
+    assert.match(refused.all, /workspace-1-3-kept/);
+    assert.ok((await inAccount()).includes("gcp:container/cluster:Cluster"));
+
+    await engine.kubectl("delete", "namespace", namespace);
+    const gone = await teardown(lines.slice(2, 3));
+    assert.equal(gone.exitCode, 0, gone.all);
+    assert.deepEqual(await state(), []);
+    assert.deepEqual(await inAccount(), []);
+    const namespaces = await engine.get<{ metadata: { name: string } }[]>("namespaces");
+    assert.deepEqual(
+      namespaces.map(({ metadata }) => metadata.name).filter((name) => name.startsWith("gitlab-")),
+      [],
+    );
+    assert.deepEqual(
+      await engine.get("validatingadmissionpolicies,validatingadmissionpolicybindings,persistentvolumes"),
+      [],
+    );
+  });
+
+  it("asks for no permission that is not in docs/permissions/gke.yaml, which names no other", async () => {
+    const used = new Set<string>();
+    for (const { op, type, function: called, preview } of await account.calls()) {
+      if (op === "check" || op === "diff" || (preview === true && op !== "invoke")) continue;
+      const call = `${op} ${type ?? called ?? ""}`;
+      assert.ok(permissions[call], `${call} is in the table`);
+      for (const permission of permissions[call]) used.add(permission);
+    }
+    const role = parse(await readFile(join(project, "docs", "permissions", "gke.yaml"), "utf8")) as {
+      includedPermissions: string[];
+    };
+    assert.deepEqual(role.includedPermissions, [...used].sort());
+  });
+
+  describe("when something fails", () => {
+    const faults = (message: string, times = 1): Behaviour => ({
+      faults: made
+        .filter((line) => line.startsWith("gcp:"))
+        .map((line) => ({ op: "create", type: line.split(" ")[0]!, times, message })),
+    });
+
+    it("comes to the same end although every create fails once", async () => {
+      await account.behave(faults("googleapi: Error 503: The service is currently unavailable., backendError"));
+      let tries = 1;
+      while ((await engine.pulumi(["up", "--yes", "--skip-preview"])).exitCode !== 0) {
+        tries += 1;
+        assert.ok(tries <= 10, "a failure less each time");
+      }
+      assert.ok(tries > 3);
+      assert.equal(await account.failuresLeft(), 0);
+      assert.deepEqual(told(await engine.up()), []);
+      const resources = await state();
+      assert.deepEqual(
+        resources
+          .filter(({ type, urn }) => !isProvider(type) && !urn.endsWith("::traefik-service"))
+          .map(({ type, urn }) => `${type} ${urn.split("::").at(-1)!}`)
+          .sort(),
+        made,
+      );
+      assert.deepEqual(await brokenReferences(engine), []);
+    });
+
+    it("says so when a quota is used up half-way, keeps what is there, and goes on when there is more", async () => {
+      const destroyed = await engine.pulumi(["destroy", "--yes", "--skip-preview"]);
+      assert.equal(destroyed.exitCode, 0, destroyed.all);
+      await account.behave({ quotas: { "gcp:container/nodePool:NodePool": 0 } });
+      const all = await fails(["up", "--yes", "--skip-preview"]);
+      assert.match(all, /quota/i);
+      assert.ok((await inAccount()).includes("gcp:container/cluster:Cluster"));
+      await account.behave({});
+      const again = await engine.up();
+      assert.ok(!again.some(({ type }) => type === "gcp:container/cluster:Cluster"), "the cluster is kept");
+    });
+
+    it("is told in one paragraph when the credentials reach another project", async () => {
+      await account.behave({ projects: ["somebody-elses"] });
+      const before = await account.content();
+      const all = await fails(["preview"]);
+      assert.match(all, /The Google Cloud project my-project cannot be reached with the credentials here: .*403/);
+      assert.match(all, /gcloud auth application-default login/);
+      assert.doesNotMatch(all, /^\s+at /m);
+      assert.deepEqual(await account.content(), before);
+      await account.behave({});
+    });
+
+    it("is told that there is no such location", async () => {
+      const all = await withCluster({ location: "europe-west99" }, () => fails(["preview"]));
+      assert.match(all, /cluster.location is europe-west99, and Google Cloud has no such region/);
+    });
+  });
+
+  it("would be caught by the stand-in if it were destroyed in the wrong order", async () => {
+    const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-order-"));
+    for (const part of ["src", "Pulumi.yaml", "package.json", "tsconfig.json", "stacks"])
+      await cp(join(project, part), join(scratch, part), { recursive: true });
+    await symlink(join(project, "node_modules"), join(scratch, "node_modules"));
+    const without = async (file: string, ...cuts: readonly string[]): Promise<void> => {
+      let text = await readFile(join(scratch, file), "utf8");
+      for (const cut of cuts) {
+        assert.ok(text.includes(cut), `${file} has ${cut}`);
+        text = text.replace(cut, "");
+      }
+      await writeFile(join(scratch, file), text);
+    };
+    await without("src/clusters/gke.ts", ", dependsOn: [pool, address]", ", dependsOn: [role, nat]");
+    await without("src/deploy.ts", "[cluster.provider, ...evictionPolicies, ...ingress.resources, proxy, ...agents]");
+    const guard = await readFile(join(scratch, "src/deploy.ts"), "utf8");
+    await writeFile(join(scratch, "src/deploy.ts"), guard.replace(/new DestroyGuard\([^]*?\n {2}\);/, ""));
+    const there = (...arguments_: string[]) => engine.pulumi([...arguments_, "--cwd", scratch]);
+    const up = await there("up", "--yes", "--skip-preview");
+    assert.equal(up.exitCode, 0, up.all);
+    const destroyed = await there("destroy", "--yes", "--skip-preview");
+    assert.notEqual(destroyed.exitCode, 0, destroyed.all);
+    assert.match(destroyed.all, /already being used by/);
+    assert.ok((await inAccount()).some((what) => what.startsWith("load balancer gitlab-ingress-controller/")));
+    await rm(scratch, { recursive: true });
+  });
+});

@@ -1,4 +1,4 @@
-/** What the program uses of the SDKs, and nothing else: the floor under its start. */
+/** What the program uses of the SDKs, and nothing else: the floor under its start. The argument is the cloud. */
 import "@pulumi/pulumi";
 import "@pulumi/kubernetes";
 import "@pulumi/kubernetes/core/v1/namespace";
@@ -11,3 +11,5 @@ import "@pulumi/kubernetes/provider";
 import "@pulumi/random/randomPassword";
 import "@pulumi/tls/privateKey";
 import "@pulumi/tls/selfSignedCert";
+
+if (process.argv[2] === "gke") void import("./import-gcp");

@@ -21,6 +21,8 @@ const nodes = 3;
 export interface ClusterOptions {
   /** Seconds from a pod's scheduling until it is ready; at once when absent. */
   readonly podReadySeconds?: number;
+  /** Seconds until the load balancer of a Service has an address; at once when absent. */
+  readonly loadBalancerSeconds?: number;
 }
 
 /** What `status` says of the cluster. */
@@ -155,7 +157,14 @@ async function create(engine: LocalEngine, toolchain: Toolchain, options: Cluste
 }
 
 /** kwok's stock behaviour of nodes, pods and volumes, and ours for load balancers: giving one Stage replaces all. */
-async function allStages(toolchain: Toolchain, { podReadySeconds = 0 }: ClusterOptions): Promise<string> {
+async function allStages(
+  toolchain: Toolchain,
+  { podReadySeconds = 0, loadBalancerSeconds = 0 }: ClusterOptions,
+): Promise<string> {
+  const delays = new Map([
+    ["pod-ready", podReadySeconds],
+    ["load-balancer-address", loadBalancerSeconds],
+  ]);
   const stock = [
     "node/fast/node-initialize.yaml",
     "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
@@ -166,9 +175,8 @@ async function allStages(toolchain: Toolchain, { podReadySeconds = 0 }: ClusterO
   return documents
     .flatMap((text) => parseAllDocuments(text))
     .map((document) => {
-      if (podReadySeconds > 0 && document.getIn(["metadata", "name"]) === "pod-ready") {
-        document.setIn(["spec", "delay"], { durationMilliseconds: podReadySeconds * 1000 });
-      }
+      const seconds = delays.get(String(document.getIn(["metadata", "name"]))) ?? 0;
+      if (seconds > 0) document.setIn(["spec", "delay"], { durationMilliseconds: seconds * 1000 });
       return document.toString({ directives: false });
     })
     .join("\n---\n");

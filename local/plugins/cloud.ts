@@ -82,6 +82,8 @@ export interface ResourceType {
   readonly exists?: (id: string, context: Context) => string;
   /** Paths of inputs, and of `settled` outputs, whose change costs a replacement. */
   readonly replace: readonly string[];
+  /** Inputs of which some changes cost a replacement and some do not. */
+  readonly replaceWhen?: Readonly<Record<string, (old: Value, now: Value) => boolean>>;
   /** Paths that are compared with what the cloud has, not with what the program said before. */
   readonly mirrored?: readonly string[];
   readonly refs?: Readonly<Record<string, Reference>>;
@@ -251,27 +253,29 @@ export function cloud(table: CloudTable, host: Host, world: Partial<World> = {})
     const { type, name, ignoreChanges } = request;
     const definition = served(type);
     await due("diff", type, name);
-    const [old, now] = [revealedProperties(request.oldInputs), revealedProperties(request.news)];
+    const [old, news] = [revealedProperties(request.oldInputs), revealedProperties(request.news)];
     const olds = revealedProperties(request.olds);
-    const found = propertyChanges(without(old, DEFAULTS), without(now, DEFAULTS));
+    const found = propertyChanges(without(old, DEFAULTS), without(news, DEFAULTS));
     for (const key of definition.mirrored ?? []) {
-      if (isUnset(now[key]) || isUnset(olds[key])) continue;
-      const has = { [key]: projected(olds[key], now[key]) };
-      for (const [path, kind] of propertyChanges(has, { [key]: now[key] })) found.set(path, kind);
+      if (isUnset(news[key]) || isUnset(olds[key])) continue;
+      const has = { [key]: projected(olds[key], news[key]) };
+      for (const [path, kind] of propertyChanges(has, { [key]: news[key] })) found.set(path, kind);
     }
-    for (const [key, value] of Object.entries(outputsOf(definition.settled, context(EMPTY, now)))) {
-      const moved = definition.replace.includes(key) && isUnset(now[key]) && olds[key] !== value;
+    for (const [key, value] of Object.entries(outputsOf(definition.settled, context(EMPTY, news)))) {
+      const moved = definition.replace.includes(key) && isUnset(news[key]) && olds[key] !== value;
       if (moved && !isUnset(olds[key]) && !isUnset(value)) found.set(key, "update");
     }
     const changes = new Map<string, Change>();
     for (const [path, kind] of found) {
       if (ignoreChanges.some((pattern) => covers(pattern, path))) continue;
-      changes.set(path, { kind, replace: definition.replace.some((pattern) => covers(pattern, path)) });
+      const always = definition.replace.some((pattern) => covers(pattern, path));
+      const now = definition.replaceWhen?.[path]?.(old[path] ?? null, news[path] ?? null) === true;
+      changes.set(path, { kind, replace: always || now });
     }
     const property = definition.autoname?.property;
     const givenName =
-      property !== undefined && !defaulted(now).includes(property) && !isUnset(now[property])
-        ? now[property] === old[property]
+      property !== undefined && !defaulted(news).includes(property) && !isUnset(news[property])
+        ? news[property] === old[property]
         : false;
     return { changes, deleteBeforeReplace: givenName && [...changes.values()].some(({ replace }) => replace) };
   };

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import ipaddr from "ipaddr.js";
 import type { CloudTable, Context, Reference, ResourceType } from "../cloud";
 import { isObject, isUnknown, type Properties, UNKNOWN, type Value } from "../provider";
 import type { CloudObject } from "./account";
@@ -182,6 +183,7 @@ const types: Readonly<Record<string, ResourceType>> = {
       "externalIpv6Prefix",
     ],
     settled: { project, region },
+    replaceWhen: { ipCidrRange: (old, now) => !holds(text(now), text(old)) },
     refs: { network: computeReference(NETWORK, "network") },
     refuse: subnetworkRefused,
     computed: {
@@ -449,6 +451,8 @@ const types: Readonly<Record<string, ResourceType>> = {
         ],
         ...["sandboxConfig", "minCpuPlatform", "bootDiskKmsKey", "advancedMachineFeatures", "reservationAffinity"],
         ...["ephemeralStorageLocalSsdConfig", "localNvmeSsdBlockConfig", "guestAccelerators", "confidentialNodes"],
+        ...["secondaryBootDisks", "gvnic", "nodeGroup", "soleTenantConfig", "hostMaintenancePolicy"],
+        "enableConfidentialStorage",
       ].map((field) => `nodeConfig.${field}`),
     ],
     settled: { project, location: poolLocation },
@@ -569,6 +573,13 @@ export const gcp: CloudTable = {
   loadBalancerName: ({ partition, namespace, name: service, uid }) =>
     `projects/${partition}/global/firewalls/k8s-fw-a${uid.replaceAll("-", "")}' of Service '${namespace}/${service}`,
 };
+
+/** Whether one range holds the whole of another; of what is no range yet, nobody can say so. */
+function holds(range: string, other: string): boolean {
+  if (!ipaddr.isValidCIDR(range) || !ipaddr.isValidCIDR(other)) return false;
+  const [[network, length], [start, otherLength]] = [ipaddr.parseCIDR(range), ipaddr.parseCIDR(other)];
+  return network.kind() === start.kind() && length <= otherLength && start.match([network, length]);
+}
 
 function subnetworkRefused({ inputs, ...context }: Context): string | undefined {
   const at = region({ inputs, ...context });

@@ -61,7 +61,7 @@ describe("the stand-in cloud and inputs", () => {
 describe("the stand-in cloud and names", () => {
   it("names a resource after its name in the program, in lower case, with seven hex digits", async () => {
     const { inputs } = await checked(await account.provider(), network, {}, { name: "MyNet" });
-    assert.match(String(inputs["name"]), /^mynet-[0-9a-f]{7}$/);
+    assert.match(inputs["name"] as string, /^mynet-[0-9a-f]{7}$/);
     assert.ok((inputs["__defaults"] as string[]).includes("name"));
   });
 
@@ -436,7 +436,7 @@ describe("the stand-in cloud and secrets", () => {
     assert.ok(!clear(before.properties));
     // The account's id stays in the addresses that were made of it, whatever the input is now.
     const after = await updated(provider, before, { accountId: "something-else" });
-    assert.ok(String(after.outputs["email"]).includes(canary));
+    assert.ok((after.outputs["email"] as string).includes(canary));
     assert.ok(!clear(after.properties));
   });
 

@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { packageCharts } from "./charts/repository";
 import type { LocalEngine } from "./engine";
 import { Failure } from "./failure";
-import { commandLine } from "./processes";
+import { allEnded, commandLine } from "./processes";
 import type { Toolchain } from "./toolchain/toolchain";
 import { readIfThere, writeWhole } from "./whole-file";
 
@@ -40,10 +40,12 @@ export async function chartRepositoryUrl(engine: LocalEngine): Promise<string | 
   return remembered && (await isOurs(engine, remembered)) ? url(remembered.port) : undefined;
 }
 
-/** Ends the chart repository if it runs. Its port stays remembered. */
+/** Ends the chart repository if it runs. Its port stays remembered, and is free then. */
 export async function stopChartRepository(engine: LocalEngine): Promise<void> {
   const remembered = await running(engine);
-  if (remembered && (await isOurs(engine, remembered))) process.kill(remembered.pid);
+  if (!remembered || !(await isOurs(engine, remembered))) return;
+  process.kill(remembered.pid);
+  await allEnded([remembered.pid], () => isOurs(engine, remembered));
 }
 
 /** What was remembered; undefined when there is nothing, or nothing that can be read. */

@@ -7,7 +7,7 @@ import { execa } from "execa";
 import { parse, parseAllDocuments, stringify } from "yaml";
 import type { LocalEngine } from "../engine";
 import { Failure } from "../failure";
-import { commandLine } from "../processes";
+import { allEnded, commandLine, isEnding } from "../processes";
 import type { Toolchain } from "../toolchain/toolchain";
 import { writeWhole } from "../whole-file";
 
@@ -62,16 +62,19 @@ export async function clusterState(engine: LocalEngine, toolchain: Toolchain): P
   return probe.failed ? "stopped" : "running";
 }
 
-/** Ends the cluster's processes and keeps its data, so that the next start brings back the same cluster. */
+/**
+ * Ends the cluster's processes and keeps its data, so that the next start brings back the same cluster. Returns when its
+ * ports are free.
+ */
 export async function stopCluster(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
   if ((await clusterState(engine, toolchain)) === "absent") return;
-  if ((await forgetForeignProcesses(engine)).length > 0) await kwokctl(engine, toolchain, ["stop", "cluster"]);
+  await endProcesses(engine, toolchain);
 }
 
 /** Ends the cluster's processes and removes its data. Nothing to do is not an error. */
 export async function destroyCluster(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
   if ((await clusterState(engine, toolchain)) === "absent") return;
-  await forgetForeignProcesses(engine);
+  await endProcesses(engine, toolchain);
   await kwokctl(engine, toolchain, ["delete", "cluster"]);
 }
 
@@ -79,12 +82,8 @@ const directory = (engine: LocalEngine): string => join(engine.kwok, "clusters",
 
 /** Starts a stopped cluster. Its ports were chosen when it was made; somebody else may have them by now. */
 async function start(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
-  // What still runs of a cluster that does not answer would hold the ports itself, and kwokctl does not wait for its end.
-  const own = await forgetForeignProcesses(engine);
-  if (own.length > 0) await kwokctl(engine, toolchain, ["stop", "cluster"]);
-  await waitFor("The end of the stopped cluster's processes", async () => {
-    for (const pid of own) if (await isOwn(engine, pid)) throw new Error(`process ${pid} still runs`);
-  });
+  // What still runs of a cluster that does not answer would hold the ports itself.
+  await endProcesses(engine, toolchain);
   const settings = await readFile(join(directory(engine), "kwok.yaml"), "utf8");
   const ports = [...settings.matchAll(/^ {2}(\w+)Port: (\d+)$/gm)].map(([, of = "", port]) => ({
     of,
@@ -114,19 +113,32 @@ async function isFree(port: number): Promise<boolean> {
   });
 }
 
+/** Ends what still runs of the cluster, and waits for what is ending already: kwokctl does not. */
+async function endProcesses(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
+  const { own, ending } = await forgetForeignProcesses(engine);
+  if (own.length > 0) await kwokctl(engine, toolchain, ["stop", "cluster"]);
+  await allEnded([...own, ...ending], (pid) => isOwn(engine, pid));
+}
+
 /**
  * kwokctl ends whatever process has an id it once wrote down; after a restart of the machine that may be anybody's.
- * @returns those of the ids that are the cluster's own processes.
+ * @returns those of the ids that are the cluster's own processes, and those whose process is just ending: whose that was
+ * cannot be seen any more.
  */
-async function forgetForeignProcesses(engine: LocalEngine): Promise<number[]> {
+async function forgetForeignProcesses(engine: LocalEngine): Promise<{ own: number[]; ending: number[] }> {
   const pids = join(directory(engine), "pids");
   const own: number[] = [];
+  const ending: number[] = [];
   for (const file of existsSync(pids) ? await readdir(pids) : []) {
     const pid = Number(await readFile(join(pids, file), "utf8"));
-    if (await isOwn(engine, pid)) own.push(pid);
-    else await rm(join(pids, file));
+    if (await isOwn(engine, pid)) {
+      own.push(pid);
+      continue;
+    }
+    if (await isEnding(pid)) ending.push(pid);
+    await rm(join(pids, file));
   }
-  return own;
+  return { own, ending };
 }
 
 /** Whether a running process is one of the cluster's. */

@@ -3,6 +3,7 @@ import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from "n
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { homedir, hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { environment, localEngine, pulumiDirectory, localStack } from "../../local/engine";
@@ -68,6 +69,22 @@ async function processesOf(home: string): Promise<number[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
   const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")));
   return pids.filter((_, index) => lines[index]?.includes(`${home}/`));
+}
+
+/** Every port of the cluster's. */
+async function portsOf(home: string): Promise<number[]> {
+  const settings = await readFile(join(home, "kwok", "clusters", "local", "kwok.yaml"), "utf8");
+  const ports = [...settings.matchAll(/^ {2}\w+Port: (\d+)$/gm)].map(([, port]) => Number(port));
+  assert.ok(ports.length > 0);
+  return ports;
+}
+
+/** @throws when the port is taken. */
+async function listenOnce(port: number): Promise<void> {
+  const server = createServer().listen(port, "127.0.0.1");
+  await once(server, "listening");
+  server.close();
+  await once(server, "close");
 }
 
 const lockFolder = (home: string): string =>
@@ -172,6 +189,7 @@ describe("The commands of the local engine", () => {
   it("end every process on stop and bring the same cluster back, and never end a process that is not theirs", async () => {
     assert.equal((await run("stop", home).ended).code, 0);
     assert.deepEqual(await processesOf(home), []);
+    for (const port of await portsOf(home)) await listenOnce(port);
     const bystander = spawn("sleep", ["600"]);
     await writeFile(join(home, "kwok", "clusters", "local", "pids", "etcd.pid"), String(bystander.pid));
     const { code, output } = await run("start", home).ended;

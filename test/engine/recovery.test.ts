@@ -8,7 +8,7 @@ import { ensureCluster } from "../../local/cluster/cluster";
 import { environment, pulumiDirectory } from "../../local/engine";
 import { project } from "../../local/stack";
 import { makeCertificate } from "../support/certificates";
-import { type Ended, startEngine, type TestEngine } from "../support/engine";
+import { type Ended, type Started, startEngine, type TestEngine } from "../support/engine";
 import { healReleases, helm, lockOwner, locks, recoverByThePages, releases, standing, whole } from "../support/on-call";
 import { helmsOf, settled } from "../support/processes";
 import { follow, missingFrom, section } from "../support/recovery-pages";
@@ -17,6 +17,9 @@ const up = ["up", "--yes", "--skip-preview"];
 const proxy = { release: "gitlab-workspaces-proxy", namespace: "gitlab-workspaces" };
 const agent = { release: "gitlab-agent-local", namespace: "gitlab-agent-local" };
 const day = 86_400_000;
+
+/** Key of a taint of the nodes. */
+const hold = "gitlab-workspaces-recovery-test";
 
 describe("The pages in docs/recovery, done as they stand there", () => {
   let engine: TestEngine;
@@ -31,6 +34,17 @@ describe("The pages in docs/recovery, done as they stand there", () => {
   after(async () => {
     await engine.stop();
     await rm(scratch, { recursive: true });
+  });
+
+  /** What a test that failed has left is not for the next one to mend. */
+  afterEach(async function () {
+    if (this.currentTest?.state !== "failed") return;
+    await engine.endStarted();
+    await settled(engine.engine);
+    await ensureCluster(engine.engine, engine.toolchain);
+    await letPodsGo();
+    await ensureChartRepository(engine.engine, engine.toolchain);
+    await recoverByThePages(engine);
   });
 
   /** The symptom is what was printed, all of it. */
@@ -88,22 +102,50 @@ describe("The pages in docs/recovery, done as they stand there", () => {
       ({ metadata }) => metadata.uid,
     );
 
-  /** Ends the helm that works on a release as soon as its record has the given status, and returns what `up` printed. */
-  async function killHelm(status: string): Promise<string> {
+  let held = false;
+
+  /** From now on no new pod finds a node: a Helm that waits for one goes on waiting. */
+  async function holdPods(): Promise<void> {
+    await engine.kubectl("taint", "nodes", "--all", `${hold}:NoSchedule`);
+    held = true;
+  }
+
+  async function letPodsGo(): Promise<void> {
+    if (held) await engine.kubectl("taint", "nodes", "--all", `${hold}-`);
+    held = false;
+  }
+
+  /** Resolves when something has come about while `up` runs. @throws with what it printed when it ends before. */
+  async function comesAbout(running: Started, something: () => Promise<boolean>): Promise<void> {
+    const up: { ended?: Ended } = {};
+    void running.ended.then((ended) => (up.ended = ended));
+    while (!(await something())) {
+      if (up.ended) throw new Error(`pulumi ended before:\n${up.ended.all}`);
+    }
+  }
+
+  /** Whether a release's record has the given status. */
+  const recorded = (status: string) => async (): Promise<boolean> => {
     const records = ["get", "secrets", "--all-namespaces", "--selector", `owner=helm,status=${status}`];
-    const watch = execa(engine.toolchain.kubectl, [...records, "--watch-only", "--output", "name"], {
-      env: environment(engine.engine, engine.toolchain),
-      extendEnv: false,
-      reject: false,
-    });
-    const appeared = new Promise((resolve) => watch.stdout?.once("data", resolve));
+    return (await engine.kubectl(...records, "--output", "name")) !== "";
+  };
+
+  /** Every helm that installs or upgrades, which none ends while pods are held. */
+  async function helmsAtWork(): Promise<number[]> {
+    const atWork = (await helmsOf(engine.engine)).filter(({ line }) => / (install|upgrade) /.test(line));
+    assert.notDeepEqual(atWork, []);
+    return atWork.map(({ pid }) => pid);
+  }
+
+  /** Ends the helm that works on a release while it waits for pods. @param something has to have come about before. */
+  async function killHelm(something: () => Promise<boolean>): Promise<void> {
+    await holdPods();
     const running = engine.start(up);
-    await Promise.race([appeared, running.ended]);
-    for (const { pid } of await helmsOf(engine.engine)) process.kill(pid, "SIGKILL");
-    watch.kill();
+    await comesAbout(running, something);
+    for (const pid of await helmsAtWork()) process.kill(pid, "SIGKILL");
     const { exitCode, all } = await running.ended;
     assert.notEqual(exitCode, 0, all);
-    return all;
+    await letPodsGo();
   }
 
   async function killApiServer(): Promise<void> {
@@ -112,11 +154,13 @@ describe("The pages in docs/recovery, done as they stand there", () => {
   }
 
   it("engine-killed.md: after kill -9 in the first `up`", async () => {
+    await holdPods();
     const running = engine.start(up);
     await running.printed(/Release \S+ creating/);
     running.kill("SIGKILL");
     await running.ended;
     await settled(engine.engine);
+    await letPodsGo();
 
     const refused = await fails();
     const unlock = "1. Make sure that nobody is at work, and unlock";
@@ -140,6 +184,7 @@ describe("The pages in docs/recovery, done as they stand there", () => {
 
   it("engine-killed.md: the owner of the lock lives, and the page shows it", async () => {
     await engine.setSecret("oauthClientSecret", "another-oauth-secret");
+    await holdPods();
     const running = engine.start(up);
     await running.printed(/Release \S+ updating/);
     running.kill("SIGSTOP");
@@ -151,6 +196,7 @@ describe("The pages in docs/recovery, done as they stand there", () => {
     ]);
     assert.match(stdout, /pulumi up/);
     running.kill("SIGCONT");
+    await letPodsGo();
     assert.equal((await running.ended).exitCode, 0);
     await isWhole();
   });
@@ -168,7 +214,9 @@ describe("The pages in docs/recovery, done as they stand there", () => {
   it("helm-release-pending.md: pending-install", async () => {
     await helm(engine, "uninstall", agent.release, "--namespace", agent.namespace, "--wait");
     assert.equal((await engine.pulumi(["refresh", "--yes", "--skip-preview"])).exitCode, 0);
-    await killHelm("pending-install");
+    const began = recorded("pending-install");
+    await killHelm(async () => (await began()) && (await pods(agent.namespace)).length > 0);
+    await engine.kubectl("wait", "--for=condition=Available", "deployments", "--all", "--namespace", agent.namespace);
     shows(await fails(), "helm-release-pending.md", "Which release");
     const { stdout } = await does("helm-release-pending.md", "Which release");
     assert.match(stdout, /gitlab-agent-local\s.*\s1\s.*pending-install/);
@@ -182,7 +230,7 @@ describe("The pages in docs/recovery, done as they stand there", () => {
 
   it("helm-release-pending.md: pending-upgrade", async () => {
     await engine.setSecret("oauthClientSecret", "yet-another-oauth-secret");
-    await killHelm("pending-upgrade");
+    await killHelm(recorded("pending-upgrade"));
     shows(await fails(), "helm-release-pending.md", "Which release");
     const { stdout } = await does("helm-release-pending.md", "Which release");
     assert.match(stdout, /gitlab-workspaces-proxy\s.*pending-upgrade/);
@@ -199,6 +247,7 @@ describe("The pages in docs/recovery, done as they stand there", () => {
 
   it("api-server-gone.md: before anything, and half-way", async () => {
     await engine.setSecret("oauthClientSecret", "a-third-oauth-secret");
+    await holdPods();
     const running = engine.start(up);
     await running.printed(/Release \S+ updating/);
     await killApiServer();
@@ -209,6 +258,7 @@ describe("The pages in docs/recovery, done as they stand there", () => {
     shows(await fails(), "api-server-gone.md", "Before anything was made");
     assert.notEqual((await follow(engine, section("api-server-gone.md", "Before anything was made"))).exitCode, 0);
     await ensureCluster(engine.engine, engine.toolchain);
+    await letPodsGo();
     await healReleases(engine);
     await does("api-server-gone.md", "Half-way");
     await isWhole();
@@ -216,16 +266,12 @@ describe("The pages in docs/recovery, done as they stand there", () => {
 
   it("interrupted.md: Ctrl-C once", async () => {
     await engine.setSecret("oauthClientSecret", "a-fourth-oauth-secret");
-    // Without new pods Helm is certainly still waiting when it is interrupted.
-    const quota = ["quota", "no-pods", "--namespace", "gitlab-workspaces"];
-    await engine.kubectl("create", ...quota, "--hard=pods=0");
+    await holdPods();
     const running = engine.start(up);
-    await running.printed(/Release \S+ updating/);
-    const pending = ["get", "secrets", "--namespace", "gitlab-workspaces", "--selector", "status=pending-upgrade"];
-    while ((await engine.kubectl(...pending, "--output", "name")) === "");
+    await comesAbout(running, recorded("pending-upgrade"));
     running.interrupt();
     const { exitCode, all } = await running.ended;
-    await engine.kubectl("delete", ...quota);
+    await letPodsGo();
     assert.notEqual(exitCode, 0, all);
     shows(all, "interrupted.md", "Once");
     assert.deepEqual(await locks(engine), []);
@@ -235,13 +281,17 @@ describe("The pages in docs/recovery, done as they stand there", () => {
 
   it("interrupted.md: Ctrl-C twice", async () => {
     await engine.setSecret("oauthClientSecret", "a-fifth-oauth-secret");
+    await holdPods();
     const running = engine.start(up);
-    await running.printed(/Release \S+ updating/);
+    await comesAbout(running, recorded("pending-upgrade"));
+    // It would end at the first one, and with it perhaps all that the second one could interrupt.
+    for (const pid of await helmsAtWork()) process.kill(pid, "SIGSTOP");
     running.interrupt();
     await running.printed(/\^C received; cancelling/);
     running.interrupt();
     const { all } = await running.ended;
     await settled(engine.engine);
+    await letPodsGo();
     shows(all, "interrupted.md", "Twice");
     assert.deepEqual(await locks(engine), []);
     await healReleases(engine);

@@ -68,6 +68,8 @@ export interface TestEngine extends TestStack {
   kubectl(...arguments_: string[]): Promise<string>;
   /** `kubectl get -o json` of the given kinds or names: the items, or the one object. */
   get<T>(...arguments_: string[]): Promise<T>;
+  /** Ends what `start` began and nobody ended, even where it was stopped, and waits for it. */
+  endStarted(): Promise<void>;
   /** Ends every process and removes the folder. */
   stop(): Promise<void>;
 }
@@ -99,15 +101,23 @@ export async function startEngine({ stack, prefill, cluster }: EngineOptions = {
     return stdout;
   };
 
+  const underWay = new Set<Started>();
+  const endStarted: TestEngine["endStarted"] = async () => {
+    for (const started of underWay) {
+      started.kill("SIGKILL");
+      await started.ended;
+    }
+  };
+
   return {
-    ...testStack(engine, toolchain, engine.stack, engine.stackConfig),
+    ...testStack(engine, toolchain, engine.stack, engine.stackConfig, underWay),
     engine,
     toolchain,
     kubectl,
     async beside(name, settings) {
       const scratch = join(engine.root, "project");
       const config = join(engine.root, `Pulumi.${name}.yaml`);
-      const stack = testStack(engine, toolchain, name, config);
+      const stack = testStack(engine, toolchain, name, config, underWay);
       // It knows no --config-file, and writes the salt into the project that it runs in.
       await succeed(stack, ["stack", "init", name, "--cwd", scratch]);
       const { encryptionsalt } = await readConfig(join(scratch, `Pulumi.${name}.yaml`));
@@ -133,7 +143,9 @@ export async function startEngine({ stack, prefill, cluster }: EngineOptions = {
       const found = JSON.parse(await kubectl("get", ...arguments_, "--output", "json")) as { items?: unknown };
       return (found.items ?? found) as never;
     },
+    endStarted,
     async stop() {
+      await endStarted();
       await stopChartRepository(engine);
       await destroyCluster(engine, toolchain);
       await rm(engine.root, { recursive: true, force: true });
@@ -141,8 +153,14 @@ export async function startEngine({ stack, prefill, cluster }: EngineOptions = {
   };
 }
 
-/** The CLI on one stack. @param config its config file. */
-function testStack(engine: LocalEngine, toolchain: Toolchain, name: string, config: string): TestStack {
+/** The CLI on one stack. @param config its config file. @param underWay holds what `start` began, until it ends. */
+function testStack(
+  engine: LocalEngine,
+  toolchain: Toolchain,
+  name: string,
+  config: string,
+  underWay: Set<Started>,
+): TestStack {
   const run = (arguments_: readonly string[], input: string, env: Record<string, string>, detached = false) =>
     execa(join(pulumiDirectory(engine), "pulumi"), [...arguments_, "--non-interactive", "--color", "never"], {
       cwd: project,
@@ -188,13 +206,16 @@ function testStack(engine: LocalEngine, toolchain: Toolchain, name: string, conf
         });
         await Promise.race([seen, early]);
       };
-      return {
+      const started: Started = {
         pid,
         ended,
         printed,
         kill: (signal) => void child.kill(signal),
         interrupt: () => process.kill(-pid, "SIGINT"),
       };
+      underWay.add(started);
+      void ended.then(() => underWay.delete(started));
+      return started;
     },
     async up(arguments_ = []) {
       const ended = await stack.pulumi(["up", "--yes", "--skip-preview", "--output", "json", ...arguments_]);

@@ -68,7 +68,8 @@ describe("a command in a message", () => {
     assert.ok(secretCommand("agentToken", "agentToken-it's").includes(`'gitlab-workspaces:agentToken-it'\\''s' < `));
   });
 
-  it("is one that a shell takes literally, for any key at all", () => {
+  it("is one that a shell takes literally, for any key at all", function () {
+    this.timeout(120_000);
     const key = fc.string({ unit: "binary", minLength: 1 }).filter((text) => !text.includes("\0"));
     fc.assert(
       fc.property(key, (text) => {

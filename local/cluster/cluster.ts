@@ -31,7 +31,7 @@ export type ClusterState = "absent" | "stopped" | "running";
 /**
  * Returns when the engine's Kubernetes API answers, its nodes are registered and its default StorageClass is there: a
  * real API server, etcd, controller manager and scheduler, with nodes and pods played by kwok. Starts the cluster again
- * when it was stopped; makes it when there is none. Every listener is on 127.0.0.1.
+ * when it was stopped, or what of it has ended; makes it when there is none. Every listener is on 127.0.0.1.
  * @throws Failure with kwokctl's last lines when the control plane does not come up.
  */
 export async function ensureCluster(
@@ -42,6 +42,7 @@ export async function ensureCluster(
   const state = await clusterState(engine, toolchain);
   if (state === "absent") await create(engine, toolchain, options);
   if (state === "stopped") await start(engine, toolchain);
+  if (state === "running") await startMissing(engine, toolchain);
   await writeKubeconfig(engine, toolchain);
   const furnished = join(engine.kwok, "furnished");
   if (!existsSync(furnished)) {
@@ -96,7 +97,31 @@ async function start(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
         `End that process (ss -ltnp 'sport = :${port}' names it), or begin with a new cluster: npm run destroy && npm start`,
     );
   }
+  await kwokctlStart(engine, toolchain);
+}
+
+/** Starts what has ended of a cluster whose API server answers: without the rest of it no pod comes. */
+async function startMissing(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
+  const { own, ending } = await forgetForeignProcesses(engine);
+  const settings = await readFile(join(directory(engine), "kwok.yaml"), "utf8");
+  if (own.length === [...settings.matchAll(/^ {2}binary: /gm)].length) return;
+  await allEnded(ending, (pid) => isOwn(engine, pid));
+  await kwokctlStart(engine, toolchain);
+}
+
+async function kwokctlStart(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
   await kwokctl(engine, toolchain, ["start", "cluster", "--wait", "60s"]);
+  await refuseSilent(engine, toolchain);
+}
+
+/** kwokctl's exit code tells nothing of what it waited for. */
+async function refuseSilent(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
+  if ((await clusterState(engine, toolchain)) === "running") return;
+  throw new Failure(
+    `The local cluster was started and does not answer. Its logs are in ${join(directory(engine), "logs")}.\n` +
+      "To try again: npm start\n" +
+      "To begin again with an empty cluster: npm run destroy && npm start",
+  );
 }
 
 async function isFree(port: number): Promise<boolean> {
@@ -166,6 +191,7 @@ async function create(engine: LocalEngine, toolchain: Toolchain, options: Cluste
     // After a restart kwok leaves nodes and their pods alone until the leases of its former self run out: 200 s at first.
     ...["--heartbeat-factor", "1", "--node-lease-duration-seconds", "10"],
   ]);
+  await refuseSilent(engine, toolchain);
 }
 
 /** kwok's stock behaviour of nodes, pods and volumes, and ours for load balancers: giving one Stage replaces all. */

@@ -188,6 +188,9 @@ async function create(engine: LocalEngine, toolchain: Toolchain, options: Cluste
     // With a loopback bind the API server finds no address to advertise by itself.
     ...["--extra-args", "kube-apiserver=advertise-address=127.0.0.1"],
     ...["--extra-args", "kube-apiserver=endpoint-reconciler-type=none"],
+    // There is one of each: a lease would only end it when etcd hangs for ten seconds, and hold up the next one for fifteen.
+    ...["--extra-args", "kube-controller-manager=leader-elect=false"],
+    ...["--extra-args", "kube-scheduler=leader-elect=false"],
     // After a restart kwok leaves nodes and their pods alone until the leases of its former self run out: 200 s at first.
     ...["--heartbeat-factor", "1", "--node-lease-duration-seconds", "10"],
   ]);

@@ -9,7 +9,11 @@ import type { Progress } from "./progress";
  * nothing to clean up after a crash (https://man7.org/linux/man-pages/man7/unix.7.html).
  * @param directory what is being guarded; two processes with the same directory exclude each other.
  */
-export async function withLock<T>(directory: string, progress: Progress, work: () => Promise<T>): Promise<T> {
+export async function withLock<T>(
+  directory: string,
+  progress: Pick<Progress, "say">,
+  work: () => Promise<T>,
+): Promise<T> {
   const address = `\0gitlab-workspaces-${createHash("sha256").update(directory).digest("hex").slice(0, 32)}`;
   let server = await listen(address);
   while (!server) {

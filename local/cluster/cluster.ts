@@ -7,6 +7,7 @@ import { execa } from "execa";
 import { parse, parseAllDocuments, stringify } from "yaml";
 import type { LocalEngine } from "../engine";
 import { Failure } from "../failure";
+import { withLock } from "../lock";
 import { allEnded, commandLine, isEnding } from "../processes";
 import type { Toolchain } from "../toolchain/toolchain";
 import { writeWhole } from "../whole-file";
@@ -40,8 +41,8 @@ export async function ensureCluster(
   options: ClusterOptions = {},
 ): Promise<void> {
   const state = await clusterState(engine, toolchain);
-  if (state === "absent") await create(engine, toolchain, options);
-  if (state === "stopped") await start(engine, toolchain);
+  if (state === "absent") await alone(() => create(engine, toolchain, options));
+  if (state === "stopped") await alone(() => start(engine, toolchain));
   if (state === "running") await startMissing(engine, toolchain);
   await writeKubeconfig(engine, toolchain);
   const furnished = join(engine.kwok, "furnished");
@@ -78,6 +79,11 @@ export async function destroyCluster(engine: LocalEngine, toolchain: Toolchain):
   await endProcesses(engine, toolchain);
   await kwokctl(engine, toolchain, ["delete", "cluster"]);
 }
+
+/** kwokctl looks for free ports, and only much later does anybody listen there: two at once would choose the same. */
+const alone = (work: () => Promise<void>): Promise<void> =>
+  // Each takes seconds, and none may take longer than the limit of `run`.
+  withLock("the ports of local clusters", { say: () => undefined }, work);
 
 const directory = (engine: LocalEngine): string => join(engine.kwok, "clusters", name);
 

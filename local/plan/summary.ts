@@ -30,8 +30,8 @@ export interface Summary {
   readonly file: string;
   /** Always so: the plan is made on an account in which there is nothing. */
   readonly account: "empty stand-in";
-  /** No cluster and no cloud was asked. */
-  readonly asked: readonly never[];
+  /** Always so: what only a cluster or a cloud knows is not in the plan. */
+  readonly asked: "no cluster and no cloud";
   /** Keys whose values were generated in place of the file's. */
   readonly placeholders: readonly string[];
   /** What the file lacks for `pulumi up`. */
@@ -75,12 +75,12 @@ const cloudFacts: Readonly<Record<string, readonly string[]>> = {
   region: ["region"],
   zone: ["zone"],
   "machine type": ["machineType"],
-  "instance types": ["instanceTypes"],
   "node machine type": ["nodeConfig", "machineType"],
-  version: ["version"],
+  "instance types": ["instanceTypes"],
+  "smallest number of nodes": ["autoscaling", "totalMinNodeCount"],
+  "largest number of nodes": ["autoscaling", "totalMaxNodeCount"],
+  "Kubernetes version": ["minMasterVersion"],
   "release channel": ["releaseChannel", "channel"],
-  "smallest node count": ["autoscaling", "minNodeCount"],
-  "largest node count": ["autoscaling", "maxNodeCount"],
   range: ["ipCidrRange"],
   role: ["role"],
 };
@@ -98,7 +98,7 @@ export function summary(copy: StackCopy, events: readonly EngineEvent[]): Summar
     stack: copy.stack,
     file: copy.file,
     account: "empty stand-in",
-    asked: [],
+    asked: "no cluster and no cloud",
     placeholders: copy.placeholders,
     missing: copy.missing,
     leftOut: copy.leftOut,

@@ -1,5 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError } from "commander";
-import { environment as localEnvironment, localEngine, localStack } from "../local/engine";
+import { environment as localEnvironment, localEngine, npm, servedStacks } from "../local/engine";
 import { Failure } from "../local/failure";
 import { isClaimed } from "../local/folder";
 import { progressTo } from "../local/progress";
@@ -33,12 +33,15 @@ async function doctor(stack: string | undefined, { json, dns, connect }: Options
 
 /** The local engine's, when its stack is named and nothing else is meant: `npm start` leaves nothing behind in a shell. */
 async function environmentOf(stack: string | undefined): Promise<Environment> {
-  if (stack !== localStack || process.env["PULUMI_BACKEND_URL"]) return process.env;
-  const engine = localEngine();
+  const served = servedStacks.find((name) => name === stack);
+  if (served === undefined || process.env["PULUMI_BACKEND_URL"]) return process.env;
+  const engine = localEngine({ stack: served });
   if (!(await isClaimed(engine))) return process.env;
   const missing = await missingParts();
   if (missing.length > 0) {
-    throw new Failure(`The local engine's tools are not built: ${missing.join(", ")}. To build them: npm start`);
+    throw new Failure(
+      `The local engine's tools are not built: ${missing.join(", ")}. To build them: ${npm(engine, "start")}`,
+    );
   }
   return localEnvironment(engine, await ensureToolchain(progressTo()));
 }

@@ -3,7 +3,7 @@ import { openSync } from "node:fs";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { packageCharts } from "./charts/repository";
-import type { LocalEngine } from "./engine";
+import { type LocalEngine, npm } from "./engine";
 import { Failure } from "./failure";
 import { allEnded, commandLine } from "./processes";
 import type { Toolchain } from "./toolchain/toolchain";
@@ -28,7 +28,9 @@ export async function ensureChartRepository(engine: LocalEngine, toolchain: Tool
   if (remembered && (await isOurs(engine, remembered))) return url(remembered.port);
   const started = (await start(engine, remembered?.port ?? 0)) ?? (await start(engine, 0));
   if (!started) {
-    throw new Failure(`The chart repository did not start. See ${logFile(engine)}, then try again: npm start`);
+    throw new Failure(
+      `The chart repository did not start. See ${logFile(engine)}, then try again: ${npm(engine, "start")}`,
+    );
   }
   await writeWhole(engine.chartRepository, JSON.stringify(started));
   return url(started.port);

@@ -5,7 +5,16 @@ import { Command, CommanderError } from "commander";
 import { execa } from "execa";
 import { chartRepositoryUrl, stopChartRepository } from "./chart-repository";
 import { clusterState, destroyCluster, stopCluster } from "./cluster/cluster";
-import { environment, type LocalEngine, localEngine, pulumiDirectory, settings } from "./engine";
+import {
+  engineOf,
+  environment,
+  type LocalEngine,
+  localStack,
+  npm,
+  pulumiDirectory,
+  servedStacks,
+  settings,
+} from "./engine";
 import { Failure, Refused } from "./failure";
 import { claimFolder, isClaimed } from "./folder";
 import { interruption } from "./interruption";
@@ -14,10 +23,14 @@ import { plan, type PlanOptions } from "./plan";
 import { progressTo } from "./progress";
 import { prepare } from "./prepare";
 import { recover, refuseAtWork } from "./recovery";
-import { project, pulumi, stackExists } from "./stack";
+import { configInFile, project, pulumi, stackExists } from "./stack";
+import { thrownAway } from "./thrown-away";
 import { ensureToolchain, missingParts, type Toolchain, toolchainCache } from "./toolchain/toolchain";
 
 const progress = progressTo();
+
+/** What an interruption says; set by each command. */
+let whereThingsStand = "\nInterrupted. What is whole is kept; the rest is made by: npm start";
 
 /** `npm start`: everything, up to a deployed platform. Again: whatever is missing, which usually is nothing. */
 async function start(engine: LocalEngine): Promise<void> {
@@ -31,25 +44,28 @@ async function start(engine: LocalEngine): Promise<void> {
     );
     progress.say(`
 Deployed. What to try next:
-  npm run status                          what runs, and where
-  eval "$(npm run -s env)"                then the ordinary commands, on this engine alone:
+  ${npm(engine, "status").padEnd(38)}  what runs, and where
+  ${`eval "$(${npm(engine, "-s env")})"`.padEnd(38)}  then the ordinary commands, on this engine alone:
     npx pulumi preview                      nothing to change
     npx pulumi stack output dnsRecords      what to create at a DNS host
     kubectl get pods,ingress --all-namespaces
-  edit stacks/Pulumi.${engine.stack}.yaml && npm start
-  npm run stop | npm run destroy          end it and keep it | leave nothing of it`);
+  edit stacks/Pulumi.${engine.stack}.yaml && ${npm(engine, "start")}
+  ${npm(engine, "stop").padEnd(38)}  end it and keep it
+  ${npm(engine, "destroy").padEnd(38)}  leave nothing of it`);
   });
 }
 
 /** Says what is about to be made and what it costs, before the first download, build or process. */
 async function announce(engine: LocalEngine): Promise<void> {
   const missing = await missingParts();
+  const { differences } = thrownAway(await configInFile(engine.stack), "");
+  const cloud = engine.stack === localStack ? "" : "the cloud itself, ";
   const lines = [
     "GitLab Workspaces on this machine, without any account: the real Pulumi engine, a real Kubernetes API and real Helm.",
     "Simulated or stood in for, and no proof of the official ones: nodes and pods (kwok), the provider plugins, the charts,",
-    "the language host, GitLab itself.",
-    `  stack     stacks/Pulumi.${engine.stack}.yaml`,
-    `  folder    ${engine.root} (state, secrets, cluster; \`npm run destroy\` removes it)`,
+    `the language host, ${cloud}GitLab itself.`,
+    `  stack     stacks/Pulumi.${engine.stack}.yaml, but here ${differences.join("; ")}`,
+    `  folder    ${engine.root} (state, secrets, cluster; \`${npm(engine, "destroy")}\` removes it)`,
     `  tools     ${toolchainCache()}` +
       (missing.length === 0
         ? " (built)"
@@ -75,20 +91,26 @@ async function stream(engine: LocalEngine, toolchain: Toolchain, arguments_: rea
   if (!failed) return;
   throw new Failure(
     `\`pulumi ${arguments_[0] ?? ""}\` ${signal ? `was ended by ${signal}` : `ended with exit code ${exitCode}`}; what it printed above says why.\n` +
-      "What was made so far is kept. When the cause is mended: npm start\n" +
-      "To begin again with nothing: npm run destroy && npm start",
+      `What was made so far is kept. When the cause is mended: ${npm(engine, "start")}\n` +
+      `To begin again with nothing: ${npm(engine, "destroy")} && ${npm(engine, "start")}`,
   );
+}
+
+/** That there is no engine, and how to make one. */
+function nothingDeployed(engine: LocalEngine): string {
+  const what = engine.stack === localStack ? "Nothing" : `Nothing of the stack ${engine.stack}`;
+  return `${what} is deployed on this machine. To begin: ${npm(engine, "start")}`;
 }
 
 /** `npm run status`: what runs and where, without changing anything. */
 async function status(engine: LocalEngine): Promise<void> {
   if (!(await isClaimed(engine))) {
-    console.log("Nothing is deployed on this machine. To begin: npm start");
+    console.log(nothingDeployed(engine));
     return;
   }
   const missing = await missingParts();
   if (missing.length > 0) {
-    console.log(`Tools still to build: ${missing.join(", ")}. To go on: npm start`);
+    console.log(`Tools still to build: ${missing.join(", ")}. To go on: ${npm(engine, "start")}`);
     return;
   }
   const toolchain = await ensureToolchain(progress);
@@ -97,12 +119,12 @@ async function status(engine: LocalEngine): Promise<void> {
   console.log(`cluster           ${cluster}`);
   console.log(`chart repository  ${(await chartRepositoryUrl(engine)) ?? "stopped"}`);
   if (!(await stackExists(engine, toolchain))) {
-    console.log("stack             not there yet: npm start");
+    console.log(`stack             not there yet: ${npm(engine, "start")}`);
     return;
   }
   const { stdout } = await pulumi(engine, toolchain, ["stack", "output", "--json"]);
   const outputs = JSON.parse(stdout) as { workspacesUrl?: string; ingressAddress?: string };
-  console.log(`workspaces URL    ${outputs.workspacesUrl ?? "not deployed yet: npm start"}`);
+  console.log(`workspaces URL    ${outputs.workspacesUrl ?? `not deployed yet: ${npm(engine, "start")}`}`);
   console.log(`ingress address   ${outputs.ingressAddress ?? "none"}`);
   if (cluster === "running") {
     const kubectl = await execa(toolchain.kubectl, ["get", "pods", "--all-namespaces"], {
@@ -112,14 +134,14 @@ async function status(engine: LocalEngine): Promise<void> {
     });
     console.log(`\n${kubectl.stdout || kubectl.stderr}`);
   } else {
-    console.log("\nTo bring it back: npm start");
+    console.log(`\nTo bring it back: ${npm(engine, "start")}`);
   }
 }
 
 /** `npm run stop`: ends every process and keeps everything on disk. */
 async function stop(engine: LocalEngine): Promise<void> {
   if (!(await isClaimed(engine))) {
-    progress.say("Nothing is deployed on this machine.");
+    progress.say(nothingDeployed(engine));
     return;
   }
   await withLock(engine.root, progress, async () => {
@@ -127,7 +149,7 @@ async function stop(engine: LocalEngine): Promise<void> {
     await stopChartRepository(engine);
     await stopCluster(engine, toolchain);
   });
-  progress.say(`Stopped. State and cluster data stay in ${engine.root}. To bring it back: npm start`);
+  progress.say(`Stopped. State and cluster data stay in ${engine.root}. To bring it back: ${npm(engine, "start")}`);
 }
 
 /** `npm run destroy`: `pulumi destroy`, then the cluster, then the folder. */
@@ -143,13 +165,13 @@ async function destroy(engine: LocalEngine, options: { readonly tools?: boolean 
     });
     progress.say(`Destroyed; ${engine.root} is gone.`);
   } else {
-    progress.say("Nothing is deployed on this machine.");
+    progress.say(nothingDeployed(engine));
   }
   if (options.tools) {
     await rm(toolchainCache(), { recursive: true, force: true });
     progress.say(`The tools in ${toolchainCache()} are gone too.`);
   } else if ((await missingParts()).length === 0) {
-    progress.say(`The built tools stay in ${toolchainCache()}. To remove them: npm run destroy -- --tools`);
+    progress.say(`The built tools stay in ${toolchainCache()}. To remove them: ${npm(engine, "destroy", "--tools")}`);
   }
 }
 
@@ -175,10 +197,12 @@ async function destroyStack(engine: LocalEngine, toolchain: Toolchain): Promise<
 
 /** `npm run -s env`: exports for a shell, so that ordinary commands work on this engine. */
 async function env(engine: LocalEngine): Promise<void> {
-  if (!existsSync(engine.stackConfig)) throw new Failure("Nothing is deployed on this machine. To begin: npm start");
+  if (!existsSync(engine.stackConfig)) throw new Failure(nothingDeployed(engine));
   const toolchain = await ensureToolchain(progress);
   const quoted = (value: string): string => `'${value.replaceAll("'", `'\\''`)}'`;
-  console.log("# The stack's settings come from stacks/Pulumi.local.yaml at every `npm start`: edit them there.");
+  console.log(
+    `# The stack's settings come from stacks/Pulumi.${engine.stack}.yaml at every \`${npm(engine, "start")}\`: edit them there.`,
+  );
   // It would be taken before the file that PULUMI_CONFIG_PASSPHRASE_FILE names.
   console.log("unset PULUMI_CONFIG_PASSPHRASE");
   for (const [key, value] of Object.entries(settings(engine, toolchain))) {
@@ -199,33 +223,36 @@ const cli = new Command("local")
   .description("Runs the whole program on this machine: real engine, real Kubernetes API, no account.")
   .exitOverride()
   .hook("preAction", requirePlatform);
-cli
-  .command("start")
-  .description("make or repair everything, then pulumi up")
-  .action(() => start(localEngine()));
-cli
-  .command("status")
-  .description("what runs, and where")
-  .action(() => status(localEngine()));
-cli
-  .command("stop")
-  .description("end every process, keep all data")
-  .action(() => stop(localEngine()));
-cli
-  .command("destroy")
-  .description("pulumi destroy, then remove the cluster and the folder")
+
+/** A command on the engine of one stack. */
+function onEngine(name: string, description: string): Command {
+  return cli
+    .command(name)
+    .description(description)
+    .argument("[stack]", `${servedStacks.join(" or ")}; ${localStack} when left out`)
+    .allowExcessArguments(false);
+}
+
+/** Work that is under way on an engine, which an interruption speaks of. */
+function at(stack: string | undefined): LocalEngine {
+  const engine = engineOf(stack);
+  whereThingsStand = `\nInterrupted. What is whole is kept; the rest is made by: ${npm(engine, "start")}`;
+  return engine;
+}
+
+onEngine("start", "make or repair everything, then pulumi up").action((stack?: string) => start(at(stack)));
+onEngine("status", "what runs, and where").action((stack?: string) => status(at(stack)));
+onEngine("stop", "end every process, keep all data").action((stack?: string) => stop(at(stack)));
+onEngine("destroy", "pulumi destroy, then remove the cluster and the folder")
   .option("--tools", "remove the built tools as well")
-  .action((options: { tools?: boolean }) => destroy(localEngine(), options));
+  .action((stack: string | undefined, options: { tools?: boolean }) => destroy(at(stack), options));
+onEngine("env", "print exports for pulumi, kubectl and helm").action((stack?: string) => env(at(stack)));
 cli
   .command("tools")
   .description("build the tools, and nothing else")
   .action(async () => {
     await ensureToolchain(progress);
   });
-cli
-  .command("env")
-  .description("print exports for pulumi, kubectl and helm")
-  .action(() => env(localEngine()));
 cli
   .command("plan")
   .description("preview a stack on an empty stand-in account: no credentials, no passphrase, no cluster")
@@ -241,8 +268,6 @@ cli
     const text = await plan(stack, options, progress);
     if (text !== "") process.stdout.write(`${text}\n`);
   });
-
-let whereThingsStand = "\nInterrupted. What is whole is kept; the rest is made by: npm start";
 
 // `npm run status | head` closes the pipe before everything is said.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

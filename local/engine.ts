@@ -1,7 +1,7 @@
 import { homedir } from "node:os";
 import { delimiter, dirname, join, resolve } from "node:path";
 import { fromEnvironment } from "./environment";
-import { Failure } from "./failure";
+import { Failure, Refused } from "./failure";
 import type { Toolchain } from "./toolchain/toolchain";
 import { versions } from "./toolchain/toolchain";
 
@@ -52,6 +52,26 @@ export function localEngine({
   const root = resolve(folder);
   refuseFolder(root);
   return layOut(stack, root);
+}
+
+/** The stacks that run on this machine: those whose cloud is stood in for. */
+export const servedStacks = [localStack, "gke"] as const;
+
+/** The engine of a stack that a person names. @throws Refused for one that does not run here. */
+export function engineOf(stack: string = localStack): LocalEngine {
+  if (servedStacks.some((served) => served === stack)) return localEngine({ stack });
+  throw new Refused(
+    `${JSON.stringify(stack)} does not run on this machine: there are stand-ins for the clouds of ${servedStacks.join(" and ")}.\n` +
+      `What any stack would make: npm run plan -- <stack>`,
+  );
+}
+
+/** The npm command for an engine, as a person types it: `npm start`, `npm run destroy -- gke --tools`. */
+export function npm({ stack }: Pick<LocalEngine, "stack">, script: string, option?: string): string {
+  const words = [stack, option].filter((word) => word !== undefined && word !== localStack);
+  return [`npm ${script === "start" ? "" : "run "}${script}`, ...(words.length === 0 ? [] : ["--", ...words])].join(
+    " ",
+  );
 }
 
 /** Lays out an engine in a folder that nobody else has. */

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { chmod, mkdir, readdir } from "node:fs/promises";
-import type { LocalEngine } from "./engine";
+import { type LocalEngine, npm } from "./engine";
 import { Failure } from "./failure";
 import { writeWhole } from "./whole-file";
 
@@ -12,7 +12,10 @@ export async function claimFolder(engine: LocalEngine): Promise<void> {
   await mkdir(engine.root, { recursive: true, mode: 0o700 });
   if (!existsSync(engine.marker)) {
     if ((await readdir(engine.root)).length > 0) throw foreign(engine);
-    await writeWhole(engine.marker, "A local engine of gitlab-workspaces. `npm run destroy` removes this folder.\n");
+    await writeWhole(
+      engine.marker,
+      `A local engine of gitlab-workspaces. \`${npm(engine, "destroy")}\` removes this folder.\n`,
+    );
   }
   await chmod(engine.root, 0o700);
 }
@@ -30,6 +33,6 @@ export async function isClaimed(engine: LocalEngine): Promise<boolean> {
 function foreign(engine: LocalEngine): Failure {
   return new Failure(
     `${engine.root} is not empty and not a local engine's: the file ${engine.marker} is not there. Nothing was touched.\n` +
-      "Name another folder: GITLAB_WORKSPACES_HOME=/path/to/an/empty/folder npm start",
+      `Name another folder: GITLAB_WORKSPACES_HOME=/path/to/an/empty/folder ${npm(engine, "start")}`,
   );
 }

@@ -2,7 +2,7 @@ import { readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
-import { environment, type LocalEngine } from "./engine";
+import { environment, type LocalEngine, npm } from "./engine";
 import { Failure } from "./failure";
 import { commandLine } from "./processes";
 import type { Progress } from "./progress";
@@ -61,7 +61,7 @@ export async function recover(engine: LocalEngine, toolchain: Toolchain, progres
  */
 export async function refuseAtWork(engine: LocalEngine): Promise<readonly Lock[]> {
   const locks = await readLocks(engine);
-  for (const lock of locks) await refuseLiving(lock);
+  for (const lock of locks) await refuseLiving(lock, engine);
   return locks;
 }
 
@@ -76,12 +76,12 @@ async function refuseLocked(engine: LocalEngine): Promise<void> {
 }
 
 /** A process id that somebody else has by now is not the owner's; of another machine's processes nothing is known here. */
-async function refuseLiving({ pid, hostname: host }: Lock): Promise<void> {
+async function refuseLiving({ pid, hostname: host }: Lock, engine: LocalEngine): Promise<void> {
   if (host !== hostname()) {
     throw new Failure(
       `The stack is locked by process ${pid} on the host ${host}; this is ${hostname()}, and cannot see whether it is still at work.\n` +
         `Look there: ps -p ${pid} -o pid,lstart,args\n` +
-        'Only if it is gone: eval "$(npm run -s env)" && npx pulumi cancel --yes\nThen try again.',
+        `Only if it is gone: eval "$(${npm(engine, "-s env")})" && npx pulumi cancel --yes\nThen try again.`,
     );
   }
   if (await isPulumi(pid)) {

@@ -4,9 +4,10 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
 import { parse, stringify } from "yaml";
-import { charts } from "../src/charts";
-import { environment, type LocalEngine, type OnPath, pulumiDirectory } from "./engine";
+import { environment, type LocalEngine, npm, type OnPath, pulumiDirectory } from "./engine";
 import { Failure } from "./failure";
+import { generate, neededSecrets } from "./placeholders";
+import { keptCertificates, keptSecrets, thrownAway } from "./thrown-away";
 import type { Toolchain } from "./toolchain/toolchain";
 import { readIfThere, writeWhole } from "./whole-file";
 
@@ -20,11 +21,17 @@ interface StackConfig {
 }
 
 const namespace = "gitlab-workspaces";
+const prefix = `${namespace}:`;
+
+/** The config in `stacks/Pulumi.<stack>.yaml`. */
+export async function configInFile(stack: string): Promise<Record<string, unknown>> {
+  return (parse(await readFile(join(project, "stacks", `Pulumi.${stack}.yaml`), "utf8")) as StackConfig).config;
+}
 
 /**
- * Makes the stack and its config ready for `pulumi up`: `stacks/Pulumi.<stack>.yaml`, with every chart's repository on
- * loopback and the secrets that a person would have from GitLab and from whoever runs the cluster. The stand-ins for
- * those are random; they encrypt to the stack's own key, like anybody's. What is right already is left alone, so that
+ * Makes the stack and its config ready for `pulumi up`: `stacks/Pulumi.<stack>.yaml` as {@link thrownAway} has it, and the
+ * secrets that a person would have from GitLab, a certificate authority and whoever runs the cluster. The stand-ins for
+ * those are generated; they encrypt to the stack's own key, like anybody's. What is right already is left alone, so that
  * nothing changes from one start to the next.
  * @param chartRepository URL of the local chart repository.
  */
@@ -35,23 +42,31 @@ export async function ensureStack(engine: LocalEngine, toolchain: Toolchain, cha
   }
 
   const encryptionsalt = await ensureEncryptionSalt(engine, toolchain);
-  const wanted = parse(await readFile(join(project, "stacks", `Pulumi.${engine.stack}.yaml`), "utf8")) as StackConfig;
-  const present = parse((await readIfThere(engine.stackConfig)) ?? "null") as StackConfig | null;
-  const tokens = agentTokens(wanted.config);
-  const secrets = Object.entries(present?.config ?? {})
-    .filter(([, value]) => isSecure(value))
-    // The token of an agent that the stack no longer has would be refused.
-    .filter(([key]) => !key.startsWith(`${namespace}:agentToken-`) || tokens.includes(key));
+  const { config, settings } = thrownAway(await configInFile(engine.stack), chartRepository);
+  const present = (parse((await readIfThere(engine.stackConfig)) ?? "null") as StackConfig | null)?.config ?? {};
+  const had = Object.keys(present)
+    .filter((key) => key.startsWith(prefix) && isSecure(present[key]))
+    .map((key) => key.slice(prefix.length));
+  const certificates = keptCertificates(settings, present, had);
+  const kept = keptSecrets(settings, had, certificates);
+  const missing = neededSecrets(settings)
+    .map(({ key }) => key)
+    .filter((key) => key !== "kubeconfig" && !kept.includes(key));
+  const generated = await generate(settings, missing);
+  const tls = { ...(settings["tls"] as object), ...certificates, ...generated.certificates };
   const merged = {
-    encryptionsalt,
-    config: {
-      ...wanted.config,
-      [`${namespace}:charts`]: localCharts(wanted.config[`${namespace}:charts`], chartRepository),
-      ...Object.fromEntries(secrets),
-    },
+    ...config,
+    [`${prefix}tls`]: tls,
+    ...Object.fromEntries(kept.map((key) => [prefix + key, present[prefix + key]])),
   };
-  await writeWhole(engine.stackConfig, stringify(merged));
-  await ensureSecrets(engine, toolchain, merged.config);
+  // A certificate never stands here beside the key of another: the keys that go with new ones come last.
+  await writeWhole(engine.stackConfig, stringify({ encryptionsalt, config: merged }));
+  for (const [key, value] of Object.entries(generated.secrets)) {
+    await setSecret(engine, toolchain, prefix + key, value);
+  }
+  if (neededSecrets(settings).some(({ key }) => key === "kubeconfig")) {
+    await ensureKubeconfig(engine, toolchain, kept.includes("kubeconfig"));
+  }
 }
 
 /**
@@ -69,7 +84,9 @@ export async function ensureEncryptionSalt(engine: LocalEngine, toolchain: OnPat
   }
   const { encryptionsalt } = parse(await readFile(saltFile, "utf8")) as StackConfig;
   if (encryptionsalt !== undefined) return encryptionsalt;
-  throw new Failure(`${saltFile} holds no encryptionsalt. To begin again: npm run destroy && npm start`);
+  throw new Failure(
+    `${saltFile} holds no encryptionsalt. To begin again: ${npm(engine, "destroy")} && ${npm(engine, "start")}`,
+  );
 }
 
 /** Whether the stack is in the state directory. */
@@ -79,34 +96,13 @@ export async function stackExists(engine: LocalEngine, toolchain: OnPath): Promi
   return (JSON.parse(stdout) as { name: string }[]).some(({ name }) => name === engine.stack);
 }
 
-/** Repository on loopback for every chart, under whatever the stack config says itself. */
-function localCharts(configured: unknown, repository: string): Record<string, unknown> {
-  const own = (configured ?? {}) as Record<string, object>;
-  return Object.fromEntries(Object.keys(charts).map((name) => [name, { repository, ...own[name] }]));
-}
-
-/** Keys of the tokens of the stack's agents. */
-function agentTokens(config: Readonly<Record<string, unknown>>): string[] {
-  const agents = config[`${namespace}:agents`];
-  const entries: unknown[] = Array.isArray(agents) ? agents : [];
-  return entries.map((agent) => `${namespace}:agentToken-${String((agent as { name?: unknown } | null)?.name)}`);
-}
-
-/** Sets the secrets that are missing, and the kubeconfig whenever the cluster has a new one. Values go by standard input. */
-async function ensureSecrets(
-  engine: LocalEngine,
-  toolchain: Toolchain,
-  config: Readonly<Record<string, unknown>>,
-): Promise<void> {
-  for (const key of [`${namespace}:oauthClientSecret`, ...agentTokens(config)]) {
-    if (config[key] !== undefined) continue;
-    await setSecret(engine, toolchain, key, `stand-in-${randomBytes(24).toString("base64url")}`);
-  }
+/** Sets the kubeconfig whenever the cluster has a new one. Values go by standard input. */
+async function ensureKubeconfig(engine: LocalEngine, toolchain: Toolchain, there: boolean): Promise<void> {
   const kubeconfig = await readFile(engine.kubeconfig, "utf8");
   const fingerprint = createHash("sha256").update(kubeconfig).digest("hex");
   const remembered = join(engine.root, "kubeconfig.sha256");
-  if ((await readIfThere(remembered)) === fingerprint && config[`${namespace}:kubeconfig`] !== undefined) return;
-  await setSecret(engine, toolchain, `${namespace}:kubeconfig`, kubeconfig);
+  if (there && (await readIfThere(remembered)) === fingerprint) return;
+  await setSecret(engine, toolchain, `${prefix}kubeconfig`, kubeconfig);
   await writeWhole(remembered, fingerprint);
 }
 

@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { parse, parseAllDocuments, stringify } from "yaml";
-import type { LocalEngine } from "../engine";
+import { type LocalEngine, npm } from "../engine";
 import { Failure } from "../failure";
 import { withLock } from "../lock";
 import { allEnded, commandLine, isEnding } from "../processes";
@@ -100,7 +100,7 @@ async function start(engine: LocalEngine, toolchain: Toolchain): Promise<void> {
     if (await isFree(port)) continue;
     throw new Failure(
       `Port ${port} on 127.0.0.1, which the local cluster's ${of} had, is taken by another process.\n` +
-        `End that process (ss -ltnp 'sport = :${port}' names it), or begin with a new cluster: npm run destroy && npm start`,
+        `End that process (ss -ltnp 'sport = :${port}' names it), or begin with a new cluster: ${npm(engine, "destroy")} && ${npm(engine, "start")}`,
     );
   }
   await kwokctlStart(engine, toolchain);
@@ -288,7 +288,7 @@ async function checked(
   throw new Failure(
     `The local cluster did not do \`${arguments_.slice(0, 4).join(" ")}\`:\n${said}\n` +
       `Its logs are in ${join(directory(engine), "logs")}.\n` +
-      "To begin again with an empty cluster: npm run destroy && npm start",
+      `To begin again with an empty cluster: ${npm(engine, "destroy")} && ${npm(engine, "start")}`,
   );
 }
 

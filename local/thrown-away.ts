@@ -1,0 +1,91 @@
+import { charts } from "../src/charts";
+import { checkCertificate } from "../src/config/certificate";
+import { certificateHosts, neededSecrets, type Settings } from "./placeholders";
+
+/** A stack's config as its file has it and as the local engine has to run it. */
+export interface ThrownAwayConfig {
+  /** By key with its namespace. Without secrets, and without the certificates whose keys are secret. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** The program's part of it, without the namespace. */
+  readonly settings: Settings;
+  /** What is not as it stands in the file, for people. */
+  readonly differences: readonly string[];
+}
+
+const namespace = "gitlab-workspaces";
+
+/** Settings by which a provider knows whose account it works in: it has to be that of `cluster.account`. */
+const accountKeys: Readonly<Record<string, string>> = { gke: "gcp:project" };
+
+/**
+ * What runs on this machine, where everything is thrown away, of the config of a stack that is meant for elsewhere.
+ * @param chartRepository URL of the local chart repository.
+ */
+export function thrownAway(file: Readonly<Record<string, unknown>>, chartRepository: string): ThrownAwayConfig {
+  const differences = ["the charts come from this machine", "GitLab's secrets are generated"];
+  const config: Record<string, unknown> = {
+    ...file,
+    [`${namespace}:charts`]: localCharts(file[`${namespace}:charts`], chartRepository),
+  };
+  const cluster = file[`${namespace}:cluster`] as Readonly<Record<string, unknown>> | undefined;
+  const made = cluster !== undefined && cluster["cloud"] !== "self-managed" && cluster["existing"] !== true;
+  if (made && cluster["protect"] !== false) {
+    config[`${namespace}:cluster`] = { ...cluster, protect: false };
+    differences.push("cluster.protect is false");
+  }
+  const accountKey = accountKeys[String(cluster?.["cloud"])];
+  if (accountKey !== undefined && cluster?.["account"] !== file[accountKey]) {
+    config[accountKey] = cluster?.["account"];
+    differences.push(`${accountKey} is cluster.account`);
+  }
+  if ((file[`${namespace}:tls`] as { mode?: unknown } | undefined)?.mode === "provided") {
+    differences.push("the certificate in tls is generated, with its key");
+  }
+  const own = Object.entries(config).filter(([key]) => key.startsWith(`${namespace}:`));
+  return {
+    config,
+    settings: Object.fromEntries(own.map(([key, value]) => [key.slice(namespace.length + 1), value])),
+    differences,
+  };
+}
+
+/**
+ * Those certificates of the last start that are as good for the next one: valid for a while, and with their key.
+ * @param had the secrets of the last start, by key.
+ */
+export function keptCertificates(
+  settings: Settings,
+  last: Readonly<Record<string, unknown>>,
+  had: readonly string[],
+): Readonly<Partial<Record<string, string>>> {
+  const tls = (last[`${namespace}:tls`] ?? {}) as Readonly<Record<string, unknown>>;
+  const kept = Object.entries(certificateHosts(settings)).flatMap(([name, hosts]) => {
+    const certificate = tls[name];
+    if (typeof certificate !== "string" || !had.includes(keyOf(name))) return [];
+    const { problems, warnings } = checkCertificate(certificate, hosts, new Date());
+    return problems.length + warnings.length > 0 ? [] : [[name, certificate] as const];
+  });
+  return Object.fromEntries(kept);
+}
+
+/** Secrets of the last start that the next one needs, too. One that it does not need would be refused. */
+export function keptSecrets(
+  settings: Settings,
+  had: readonly string[],
+  certificates: Readonly<Partial<Record<string, string>>>,
+): string[] {
+  const needed = neededSecrets(settings).map(({ key }) => key);
+  const stale = ["certificate", "wildcardCertificate"].filter((name) => certificates[name] === undefined).map(keyOf);
+  return had.filter((key) => [...needed, "signingKey", "sshHostKey"].includes(key) && !stale.includes(key));
+}
+
+/** The secret that is the key of a certificate. */
+function keyOf(certificate: string): string {
+  return certificate === "certificate" ? "tlsKey" : "wildcardTlsKey";
+}
+
+/** Repository on loopback for every chart, under whatever the stack config says itself. */
+function localCharts(configured: unknown, repository: string): Record<string, unknown> {
+  const own = (configured ?? {}) as Record<string, object>;
+  return Object.fromEntries(Object.keys(charts).map((name) => [name, { repository, ...own[name] }]));
+}

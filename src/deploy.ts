@@ -1,8 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
-import { createCluster } from "./cluster";
+import { type Cluster, createCluster } from "./cluster";
 import type { Config, Secret, TlsConfig } from "./config/schema";
-import { LiveCluster } from "./live-cluster";
-import { adoption } from "./platform/adoption";
 import { agentConfig } from "./platform/agent-config";
 import { DestroyGuard } from "./platform/destroy-guard";
 import { type DnsRecord, dnsRecords } from "./platform/dns-records";
@@ -11,7 +9,7 @@ import { GeneratedSecrets } from "./platform/generated-secrets";
 import type { InstalledRelease } from "./platform/chart-release";
 import { GitLabAgent, type InstalledAgent } from "./platform/gitlab-agent";
 import { createIngressController } from "./platform/ingress";
-import { names } from "./platform/names";
+import { names, type Names } from "./platform/names";
 import { type InstalledProxy, WorkspacesProxy } from "./platform/workspaces-proxy";
 
 /** What a stack hands to people and to other stacks. An API: renaming one is a breaking change. */
@@ -50,6 +48,19 @@ export interface Installation {
   readonly agents: readonly InstalledAgent[];
 }
 
+/** What has resources imported that are there already. Its code, with a client of Kubernetes' API, is loaded for that alone. */
+async function adopting(
+  { kubeconfig }: Cluster,
+  config: Config,
+  own: Names,
+): Promise<{ transforms?: pulumi.ResourceTransform[] }> {
+  const { LiveCluster } = await import("./live-cluster");
+  const live = await LiveCluster.of(kubeconfig);
+  if (live === undefined) return {};
+  const { adoption } = await import("./platform/adoption");
+  return { transforms: [await adoption(live, config, own)] };
+}
+
 /** Reads top to bottom: a cluster, an ingress controller, the proxy and the agents on it, and what the operator needs to know. */
 export async function deploy(config: Config): Promise<Outputs> {
   for (const warning of config.warnings) await pulumi.log.warn(warning);
@@ -58,11 +69,7 @@ export async function deploy(config: Config): Promise<Outputs> {
   const { charts, domain } = config;
   const loadBalancerAnnotations = cluster.loadBalancer.annotations;
   const own = names(config.instance);
-  const live = config.adopt ? await LiveCluster.of(cluster.kubeconfig) : undefined;
-  const on = {
-    provider: cluster.provider,
-    ...(live === undefined ? {} : { transforms: [await adoption(live, config, own)] }),
-  };
+  const on = { provider: cluster.provider, ...(config.adopt ? await adopting(cluster, config, own) : {}) };
   const { autoscalers } = cluster;
   const evictionPolicies =
     autoscalers.length === 0

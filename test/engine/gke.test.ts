@@ -115,6 +115,32 @@ const permissions: Readonly<Record<string, readonly string[]>> = {
 const isProvider = (type: string): boolean => type.startsWith("pulumi:providers:");
 const told = (steps: readonly Step[]): string[] => steps.map(({ op, type, name }) => `${op} ${type} ${name}`).sort();
 
+/** A resource as the state has it. */
+interface Recorded {
+  readonly type: string;
+  readonly urn: string;
+  readonly external?: boolean;
+  readonly custom: boolean;
+  readonly dependencies?: readonly string[];
+  /** `<urn>::<id>` */
+  readonly provider?: string;
+}
+
+/** The longest chain of resources each of which waits for the one before, by the last words of their types; nothing that is only read. */
+function longestChain(resources: readonly Recorded[]): string[] {
+  const chains = new Map<string, string[]>();
+  // The engine writes down a resource after all that it depends on.
+  for (const { type, urn, external, custom, dependencies = [], provider = "" } of resources) {
+    const needed = [...dependencies, provider.split("::").slice(0, -1).join("::")];
+    const longest = needed
+      .map((each) => chains.get(each) ?? [])
+      .reduce((one, other) => (other.length > one.length ? other : one), []);
+    const own = custom && external !== true && !urn.includes("::default_") ? [type.split(":").at(-1) ?? ""] : [];
+    chains.set(urn, [...longest, ...own]);
+  }
+  return [...chains.values()].reduce((one, other) => (other.length > one.length ? other : one), []);
+}
+
 describe("A stack on GKE, on a stand-in account", () => {
   let engine: TestEngine;
   let account: CloudAccount;
@@ -154,9 +180,9 @@ describe("A stack on GKE, on a stand-in account", () => {
     }
   }
 
-  async function state(): Promise<{ type: string; urn: string }[]> {
+  async function state(): Promise<Recorded[]> {
     const { stdout } = await engine.pulumi(["stack", "export"]);
-    const { deployment } = JSON.parse(stdout) as { deployment: { resources?: { type: string; urn: string }[] } };
+    const { deployment } = JSON.parse(stdout) as { deployment: { resources?: Recorded[] } };
     return deployment.resources ?? [];
   }
 
@@ -180,6 +206,19 @@ describe("A stack on GKE, on a stand-in account", () => {
     assert.deepEqual(wanted(planned).sort(), made);
     assert.deepEqual(await inAccount(), [], "a preview makes nothing");
     assert.deepEqual(wanted(await engine.up()).sort(), made);
+  });
+
+  it("has no longer chain of what waits for each other than its guide shows", async () => {
+    assert.deepEqual(longestChain(await state()), [
+      "Network",
+      "Subnetwork",
+      "Cluster",
+      "NodePool",
+      "kubernetes",
+      "Namespace",
+      "Release",
+      "DestroyGuard",
+    ]);
   });
 
   it("is live on the Kubernetes API, with nothing that leads nowhere", async () => {
@@ -277,25 +316,25 @@ describe("A stack on GKE, on a stand-in account", () => {
     await writeFile(engine.engine.stackConfig, before);
   });
 
-  it("is replaced by what its guide names, and protection stops that before anything is touched", async () => {
+  it("is replaced by what its guide names, and protection stops that in the preview", async () => {
     await withCluster({ protect: true }, () => engine.up());
-    const before = await account.content();
-    for (const change of [
-      { protect: true, location: "europe-west4" },
-      { protect: true, network: { nodes: "10.0.0.0/20", pods: "10.12.0.0/14", services: "10.8.0.0/20" } },
-      { protect: true, name: "another" },
-    ]) {
-      const all = await withCluster(change, () => fails(["up", "--yes", "--skip-preview"]));
-      assert.match(all, /protect/, JSON.stringify(change));
-      assert.deepEqual((await account.content()).objects, before.objects, JSON.stringify(change));
+    const before = (await account.content()).objects;
+    for (const change of [{ location: "europe-west4" }, { name: "another" }]) {
+      const protect = await withCluster({ ...change, protect: true }, () => fails(["up", "--yes"]));
+      assert.match(protect, /workspaces.* cannot be (deleted|replaced)[^]*protect/, JSON.stringify(change));
+      assert.deepEqual((await account.content()).objects, before, JSON.stringify(change));
     }
+    const pods = { network: { nodes: "10.0.0.0/20", pods: "10.12.0.0/14", services: "10.8.0.0/20" } };
+    const inUse = await withCluster({ ...pods, protect: true }, () => fails(["up", "--yes", "--skip-preview"]));
+    assert.match(inUse, /the secondary range 'pods' is already being used/);
+    assert.deepEqual((await account.content()).objects, before);
   });
 
   it("is not destroyed while it is protected, and nothing is touched", async () => {
-    const before = { account: await account.content(), state: await state() };
+    const before = { objects: (await account.content()).objects, state: await state() };
     const all = await fails(["destroy", "--yes", "--skip-preview"]);
     assert.match(all, /protect/);
-    assert.deepEqual({ account: await account.content(), state: await state() }, before);
+    assert.deepEqual({ objects: (await account.content()).objects, state: await state() }, before);
   });
 
   it("is not destroyed while there are workspaces with volumes, and is destroyed whole as its guide says", async () => {
@@ -409,18 +448,24 @@ describe("A stack on GKE, on a stand-in account", () => {
     for (const part of ["src", "Pulumi.yaml", "package.json", "tsconfig.json", "stacks"])
       await cp(join(project, part), join(scratch, part), { recursive: true });
     await symlink(join(project, "node_modules"), join(scratch, "node_modules"));
-    const without = async (file: string, ...cuts: readonly string[]): Promise<void> => {
+    const without = async (file: string, ...cuts: readonly (readonly [string | RegExp, string])[]): Promise<void> => {
       let text = await readFile(join(scratch, file), "utf8");
-      for (const cut of cuts) {
-        assert.ok(text.includes(cut), `${file} has ${cut}`);
-        text = text.replace(cut, "");
+      for (const [cut, left] of cuts) {
+        assert.notEqual(text.search(cut), -1, `${file} has ${String(cut)}`);
+        text = text.replace(cut, left);
       }
       await writeFile(join(scratch, file), text);
     };
-    await without("src/clusters/gke.ts", ", dependsOn: [pool, address]", ", dependsOn: [role, nat]");
-    await without("src/deploy.ts", "[cluster.provider, ...evictionPolicies, ...ingress.resources, proxy, ...agents]");
-    const guard = await readFile(join(scratch, "src/deploy.ts"), "utf8");
-    await writeFile(join(scratch, "src/deploy.ts"), guard.replace(/new DestroyGuard\([^]*?\n {2}\);/, ""));
+    // A kubeconfig that somebody wrote down leads to the cluster, and waits neither for it nor for its nodes.
+    const kubeconfig = JSON.stringify(await readFile(engine.engine.kubeconfig, "utf8"));
+    await without(
+      "src/clusters/gke.ts",
+      [", dependsOn: [pool, address]", ""],
+      [", dependsOn: [role, nat]", ""],
+      [/this\.kubeconfig = kubeconfigOf\(\{[^]*?\}\);/, `this.kubeconfig = pulumi.secret(${kubeconfig});`],
+      ["providerOf(this.kubeconfig, cluster.id,", 'providerOf(this.kubeconfig, "cluster",'],
+    );
+    await without("src/deploy.ts", [/new DestroyGuard\([^]*?\n {2}\);/, ""]);
     const there = (...arguments_: string[]) => engine.pulumi([...arguments_, "--cwd", scratch]);
     const up = await there("up", "--yes", "--skip-preview");
     assert.equal(up.exitCode, 0, up.all);

@@ -581,12 +581,37 @@ function holds(range: string, other: string): boolean {
   return network.kind() === start.kind() && length <= otherLength && start.match([network, length]);
 }
 
-function subnetworkRefused({ inputs, ...context }: Context): string | undefined {
-  const at = region({ inputs, ...context });
+function subnetworkRefused(context: Context): string | undefined {
+  const { inputs, outputs, objects, serial } = context;
+  const at = region(context);
   if (!(at in REGIONS)) {
     return `googleapi: Error 400: Invalid value for field 'region': '${at}'. Unknown region., invalid`;
   }
+  // https://docs.cloud.google.com/vpc/docs/create-modify-vpc-networks#edit-secondary
+  const wanted = ranges(inputs["secondaryIpRanges"]);
+  const own = objects.find((object) => object.type === SUBNETWORK && object.serial === serial);
+  const gone = [...ranges(outputs["secondaryIpRanges"])].filter(([name, range]) => wanted.get(name) !== range);
+  for (const [name] of gone) {
+    const user = objects.find(
+      (object) =>
+        object.type === CLUSTER &&
+        [own?.id, own?.outputs["selfLink"], own?.outputs["name"]].includes(text(object.inputs["subnetwork"])) &&
+        Object.values(part(object.inputs, "ipAllocationPolicy")).includes(name),
+    );
+    if (user) {
+      return (
+        `googleapi: Error 400: Invalid value for field 'resource.secondaryIpRanges': the secondary range '${name}' is ` +
+        `already being used by '${user.id}', resourceInUseByAnotherResource`
+      );
+    }
+  }
   return undefined;
+}
+
+/** Secondary ranges, by name. */
+function ranges(value: Value | undefined): Map<string, string> {
+  const list = Array.isArray(value) ? value.filter(isObject) : [];
+  return new Map(list.map(({ rangeName, ipCidrRange }) => [text(rangeName), text(ipCidrRange)]));
 }
 
 function clusterRefused(context: Context): string | undefined {

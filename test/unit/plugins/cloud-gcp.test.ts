@@ -301,6 +301,18 @@ describe("the stand-in GKE", () => {
     assert.equal(await replaced("10.1.0.0/20"), true);
   });
 
+  it("refuses another range in the place of one that a cluster uses", async () => {
+    const { sub } = await landscape();
+    const secondaryIpRanges = [
+      { rangeName: "pods", ipCidrRange: "10.12.0.0/14" },
+      { rangeName: "services", ipCidrRange: "10.8.0.0/20" },
+    ];
+    await assert.rejects(
+      updated(provider, sub, { ...sub.inputs, secondaryIpRanges }),
+      /range 'pods' is already being used/,
+    );
+  });
+
   it("replaces a node pool whose first number of nodes changes", async () => {
     const nodes = await pool(await landscape(), { initialNodeCount: 1 });
     const news = { ...nodes.inputs, initialNodeCount: 3 };

@@ -31,7 +31,7 @@ async function doctor(stack: string | undefined, { json, dns, connect }: Options
   process.exitCode = exitCode(diagnosis.findings);
 }
 
-/** The local engine's, when its stack is named and nothing else is meant: `npm start` leaves nothing behind in a shell. */
+/** A local engine's, when its stack is named and nothing else is meant: `npm start` leaves nothing behind in a shell. */
 async function environmentOf(stack: string | undefined): Promise<Environment> {
   const served = servedStacks.find((name) => name === stack);
   if (served === undefined || process.env["PULUMI_BACKEND_URL"]) return process.env;
@@ -43,7 +43,10 @@ async function environmentOf(stack: string | undefined): Promise<Environment> {
       `The local engine's tools are not built: ${missing.join(", ")}. To build them: ${npm(engine, "start")}`,
     );
   }
-  return localEnvironment(engine, await ensureToolchain(progressTo()));
+  const environment = localEnvironment(engine, await ensureToolchain(progressTo()));
+  // A cloud's kubeconfig has a command for its credentials, which is run from here: it has to be the engine's own.
+  process.env["PATH"] = environment["PATH"];
+  return environment;
 }
 
 /** `host`, `host:port` or `[address]:port`; an IPv6 address needs its brackets where a port follows. */

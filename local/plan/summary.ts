@@ -169,7 +169,8 @@ function described(
   if (package_ === "pulumi-nodejs") return { kind, facts: {} };
   if (package_ !== "kubernetes") {
     const middle = module.split("/")[0] ?? "";
-    const as = known(inputs["name"]);
+    // Where the engine makes up the end of a name, it is another one each time.
+    const as = known(inputs["name"])?.replace(/-[0-9a-f]{7}$/, (end) => (inputs["name"] === name + end ? "-*" : end));
     return {
       kind: [package_, ...(middle === "" || middle === "index" ? [] : [middle]), kind].join("."),
       ...(as === undefined || as === name ? {} : { as }),

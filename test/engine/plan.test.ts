@@ -132,6 +132,23 @@ describe("A plan", () => {
     assert.match(warnings.join("\n"), /cluster-admin[^]*tls\.certificate of the file: .* no readable certificate/);
   });
 
+  it("shows a cloud's cluster with what it costs by, and asks neither the cloud nor for its command line", async () => {
+    const { code, stdout, stderr } = await plan("gke");
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(/\ncluster\n([^]*?)\n\n/.exec(stdout)?.[1]?.split("\n"), [
+      "  gcp.compute.Address         workspaces-*  (region europe-west1)",
+      "  gcp.compute.Network         workspaces-*",
+      "  gcp.compute.Router          workspaces-*  (region europe-west1)",
+      "  gcp.compute.RouterNat       workspaces-*  (region europe-west1)",
+      "  gcp.compute.Subnetwork      workspaces-*  (region europe-west1, range 10.0.0.0/20)",
+      "  gcp.container.Cluster       workspaces-*  (location europe-west1, release channel REGULAR)",
+      "  gcp.container.NodePool      workspaces-*  (location europe-west1, node machine type e2-standard-4, " +
+        "smallest number of nodes 1, largest number of nodes 5)",
+      "  gcp.projects.IAMMember      workspaces  (role roles/container.defaultNodeServiceAccount)",
+      "  gcp.serviceaccount.Account  workspaces",
+    ]);
+  });
+
   /** A whole stack config, encrypted with a passphrase that is not here; `changes` are keys of the program. */
   async function stackFile(changes: Readonly<Record<string, unknown>> = {}): Promise<string> {
     const encrypted = { secure: "v1:Y2FuYXJ5:Y2FuYXJ5" };

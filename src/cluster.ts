@@ -13,6 +13,8 @@ export interface Cluster {
   readonly kubeconfig: Secret;
   /** What a Service of type LoadBalancer needs here. */
   readonly loadBalancer: LoadBalancer;
+  /** Whether the cluster is to be kept from deletion. What is on it must not go either then: `destroy` begins there. */
+  readonly isProtected: boolean;
   /** Users by which an autoscaler that is known here evicts pods: it must not end running workspaces. */
   readonly autoscalers: readonly string[];
 }

@@ -118,6 +118,7 @@ export async function deploy(config: Config): Promise<Outputs> {
       ...(ingress.installed === undefined ? {} : { ingressClass: ingress.className }),
     },
     [cluster.provider, ...evictionPolicies, ...ingress.resources, proxy, ...agents],
+    cluster.isProtected,
   );
 
   const toCommit = agentConfig({ domain, proxyNamespace: own.proxyNamespace });

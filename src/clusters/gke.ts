@@ -30,11 +30,13 @@ class GkeCluster extends pulumi.ComponentResource implements Cluster {
   readonly provider: k8s.Provider;
   readonly kubeconfig: Secret;
   readonly loadBalancer: LoadBalancer;
+  readonly isProtected: boolean;
   readonly autoscalers = autoscalers;
 
   constructor(name: string, config: GkeConfig, opts?: pulumi.ComponentResourceOptions) {
     super("gitlab-workspaces:clusters:Gke", name, {}, opts);
     const { location, nodes, network: ranges, protect } = config;
+    this.isProtected = protect;
     const region = location.replace(/-[a-z]$/, "");
     const labels = labelsOf(config);
     const own = { parent: this };
@@ -175,6 +177,7 @@ class ExistingGkeCluster extends pulumi.ComponentResource implements Cluster {
   readonly provider: k8s.Provider;
   readonly kubeconfig: Secret;
   readonly loadBalancer: LoadBalancer = { annotations: loadBalancerAnnotations };
+  readonly isProtected = false;
   readonly autoscalers = autoscalers;
 
   /** @param id of the cluster, as Google has it. */

@@ -11,6 +11,7 @@ class SelfManagedCluster extends pulumi.ComponentResource implements Cluster {
   readonly provider: k8s.Provider;
   readonly kubeconfig: Secret;
   readonly loadBalancer: LoadBalancer = { annotations: {} };
+  readonly isProtected = false;
   readonly autoscalers = [];
 
   constructor(name: string, config: SelfManagedConfig, opts?: pulumi.ComponentResourceOptions) {

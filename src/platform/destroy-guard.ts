@@ -33,8 +33,12 @@ class NodeProvider extends pulumi.ProviderResource {
  * `GITLAB_WORKSPACES_ALLOW=destroy-with-workspaces` in the environment of `pulumi destroy` lets it go on.
  */
 export class DestroyGuard extends pulumi.CustomResource {
-  /** @param guarded everything that must still be there when it refuses. */
-  constructor(name: string, args: DestroyGuardArgs, guarded: readonly pulumi.Resource[]) {
+  /**
+   * @param guarded everything that must still be there when it refuses.
+   * @param isProtected whether what is guarded is not to be deleted at all. The engine looks at the protection of a
+   * resource when its turn comes, and the turn of a protected cluster comes last.
+   */
+  constructor(name: string, args: DestroyGuardArgs, guarded: readonly pulumi.Resource[], isProtected: boolean) {
     super(
       "pulumi-nodejs:dynamic/gitlab-workspaces:DestroyGuard",
       name,
@@ -42,6 +46,7 @@ export class DestroyGuard extends pulumi.CustomResource {
       {
         dependsOn: [...guarded],
         additionalSecretOutputs: ["kubeconfig"],
+        protect: isProtected,
         // The default one would be given the whole stack config, and the engine would keep it in state.
         provider: new NodeProvider(name),
       },

@@ -138,6 +138,8 @@ export interface CloudTable {
 export interface FunctionCall extends Omit<Context, "inputs" | "outputs" | "serial"> {
   /** The partitions that the caller may see; all of them when absent. */
   readonly visible?: readonly string[];
+  /** Whether this is about an account that nobody looks into: what a stack says is there, is there. */
+  readonly planning: boolean;
 }
 
 /** What a test may put in place of the world. */
@@ -440,7 +442,8 @@ export function cloud(table: CloudTable, host: Host, world: Partial<World> = {})
       await due("invoke", token, "");
       const { projects } = await account.behaviour();
       const { partition, objects, controlPlane: plane } = context(await account.read(), args);
-      const call = { configuration: configuration(), partition, objects, controlPlane: plane };
+      const planning = host.settings["planning"] === "true";
+      const call = { configuration: configuration(), partition, objects, controlPlane: plane, planning };
       return marked(run(args, { ...call, ...(projects ? { visible: projects } : {}) }), given);
     },
   };

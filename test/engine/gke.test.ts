@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { execa } from "execa";
 import { parse } from "yaml";
+import { ensureCluster } from "../../local/cluster/cluster";
 import type { Behaviour } from "../../local/plugins/cloud/account";
 import { project } from "../../local/stack";
 import { type CloudAccount, cloudAccount } from "../support/cloud-account";
@@ -280,6 +282,53 @@ describe("A stack on GKE, on a stand-in account", () => {
     await rm(scratch, { recursive: true });
   });
 
+  it("is set up by the commands of its guide, and reached by the kubeconfig that it hands out", async () => {
+    const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-guide-"));
+    const { config } = parse(await readFile(engine.engine.stackConfig, "utf8")) as { config: Record<string, unknown> };
+    const key = await engine.pulumi(["config", "get", "gitlab-workspaces:tlsKey"]);
+    await writeFile(join(scratch, "privkey.pem"), `${key.stdout}\n`);
+    await writeFile(join(scratch, "oauth-client-secret.txt"), "an-oauth-secret\n");
+    await writeFile(join(scratch, "agent-token.txt"), "an-agent-token\n");
+    const { commands } = section(guide, "First deployment");
+    // The first block copies the example into the working tree.
+    const here = commands
+      .slice(1)
+      .map((block) =>
+        block.replaceAll(
+          /([<>] |--kubeconfig )([\w-]+\.(?:txt|pem|json))/g,
+          (_, before: string, file: string) => `${before}'${join(scratch, file)}'`,
+        ),
+      );
+    assert.equal(here.length, 2);
+    const { exitCode, all } = await follow(engine, { symptom: [], commands: here });
+    assert.equal(exitCode, 0, all);
+    assert.match(all, /node-0+/, "the nodes are listed");
+    const kubeconfig = await readFile(join(scratch, "kubeconfig.json"), "utf8");
+    assert.doesNotMatch(kubeconfig, /client-(certificate|key)|token/);
+    assert.ok(config["gitlab-workspaces:cluster"]);
+    await rm(scratch, { recursive: true });
+  });
+
+  it("has a guide whose commands for permissions name files and roles that are there", async () => {
+    const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-gcloud-"));
+    const calls = join(scratch, "calls");
+    await writeFile(join(scratch, "gcloud"), `#!/bin/sh\nprintf '%s\\n' "$*" >> '${calls}'\n`, { mode: 0o755 });
+    const { commands } = section(guide, "Permissions");
+    assert.equal(commands.length, 1);
+    const filled = commands[0]!
+      .replaceAll("<project>", "my-project")
+      .replaceAll("<deployer>", "user:somebody@example.com");
+    await execa("bash", ["-c", `set -euo pipefail\n${filled}`], {
+      cwd: project,
+      env: { PATH: `${scratch}:${process.env["PATH"] ?? ""}` },
+    });
+    const said = await readFile(calls, "utf8");
+    const [, role, file] = /iam roles create (\S+) --project my-project --file (\S+)/.exec(said)!;
+    assert.ok(said.includes(`--role projects/my-project/roles/${role!}\n`), "the role that was made is given");
+    await readFile(join(project, file!));
+    await rm(scratch, { recursive: true });
+  });
+
   it("takes the number of nodes, labels, version and channel in place", async () => {
     const changes = {
       nodes: { machineType: "e2-standard-4", min: 2, max: 9, diskGiB: 100 },
@@ -417,6 +466,20 @@ describe("A stack on GKE, on a stand-in account", () => {
       await account.behave({});
       const again = await engine.up();
       assert.ok(!again.some(({ type }) => type === "gcp:container/cluster:Cluster"), "the cluster is kept");
+    });
+
+    it("names what could not be made, and asks to look, when the cluster is there and its API never answers", async () => {
+      const destroyed = await engine.pulumi(["destroy", "--yes", "--skip-preview"]);
+      assert.equal(destroyed.exitCode, 0, destroyed.all);
+      const pid = await readFile(join(engine.engine.kwok, "clusters", "local", "pids", "kube-apiserver.pid"), "utf8");
+      process.kill(Number(pid), "SIGKILL");
+      const all = await fails(["up", "--yes", "--skip-preview"]);
+      assert.match(all, /ECONNREFUSED|connection refused/);
+      assert.ok((await inAccount()).includes("gcp:container/cluster:Cluster"));
+      await ensureCluster(engine.engine, engine.toolchain);
+      const again = await engine.up();
+      assert.ok(!again.some(({ type }) => type === "gcp:container/cluster:Cluster"), "the cluster is kept");
+      assert.deepEqual(await brokenReferences(engine), []);
     });
 
     it("is told in one paragraph when the credentials reach another project", async () => {

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
 import type { Summary } from "../../local/plan/summary";
 import { progressTo } from "../../local/progress";
 import { project } from "../../local/stack";
@@ -179,6 +179,22 @@ describe("A plan", () => {
     );
     return file;
   }
+
+  it("takes the word of a stack that says its cluster exists", async () => {
+    const stack = parse(await readFile(join(project, "stacks", "Pulumi.gke.yaml"), "utf8")) as {
+      config: Record<string, unknown>;
+    };
+    const account = "my-project";
+    stack.config["gitlab-workspaces:cluster"] = {
+      ...{ cloud: "gke", name: "shared", account, location: "europe-west1", existing: true },
+    };
+    const file = join(scratch, "Pulumi.existing.yaml");
+    await writeFile(file, stringify(stack));
+    const { code, stdout, stderr } = await start(file, "--json").ended;
+    assert.equal(code, 0, stderr);
+    assert.doesNotMatch(stdout, /gcp:/);
+    assert.match(stdout, /kubernetes:helm.sh\/v3:Release/);
+  });
 
   it("shows the engine's own text of a stack whose secrets nobody here can read", async () => {
     const { code, stdout, stderr } = await plan(await stackFile(), "--full");

@@ -525,6 +525,11 @@ const functions: CloudTable["functions"] = {
     const owner = text(args["project"]) || text(call.configuration["project"]);
     const place = text(args["location"]) || text(call.configuration["zone"]) || text(call.configuration["region"]);
     const id = `projects/${owner}/locations/${place}/clusters/${text(args["name"])}`;
+    if (call.planning) {
+      // As a cluster would be that can carry workspaces, at an address of nobody's (RFC 5737).
+      const made = { endpoint: "192.0.2.1", masterAuths: [{ clusterCaCertificate: "" }], networkPolicies: [] };
+      return { ...args, id, ...made, datapathProvider: "ADVANCED_DATAPATH" };
+    }
     const found = call.objects.find((object) => object.type === CLUSTER && object.id === id);
     if (!found) throw new Error(`${id} not found`);
     return { ...dataSource(found.outputs), ...args, id, nodePools: poolsOf(found, call.objects) };

@@ -1,3 +1,4 @@
+import { visible } from "../src/config/faults";
 import { Failure, Refused } from "./failure";
 import { interruption } from "./interruption";
 import { preview } from "./plan/preview";
@@ -30,15 +31,21 @@ export async function plan(named: string | undefined, options: PlanOptions, prog
     const errors = said(events, "error");
     if (errors.length === 0) throw new Failure(`The engine ended without a plan:\n${text}`);
     throw new Refused(
-      [
+      lines(
         ...said(events, "warning").map((warning) => `warning: ${warning}`),
         ...copy.warnings.map((warning) => `warning: ${warning}`),
         ...errors,
         ...copy.missing.map(({ key, command }) => `${key} is not set either. Before \`pulumi up\`:\n  $ ${command}`),
-      ].join("\n\n"),
+      ),
     );
   }
   const result = summary(copy, events);
   if (options.json) return JSON.stringify(result, null, 2);
-  return options.full ? [...header(result), "", text].join("\n") : report(result);
+  return options.full ? [...header(result), "", lines(text)].join("\n") : report(result);
+}
+
+/** Paragraphs without what a terminal would obey: the words may be those of whoever wrote the file. */
+function lines(...paragraphs: readonly string[]): string {
+  const line = (text: string): string => text.split("\t").map(visible).join("\t");
+  return paragraphs.join("\n\n").split("\n").map(line).join("\n");
 }

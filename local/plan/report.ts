@@ -1,3 +1,4 @@
+import { visible } from "../../src/config/faults";
 import type { PlannedResource, Summary } from "./summary";
 
 /** A plan for people: what it is, what would be made, and what has to be known about it. */
@@ -60,9 +61,4 @@ function section(title: string, lines: readonly string[]): string {
 
 function count(number: number, what: string): string {
   return `${number} ${what}${number === 1 ? "" : "s"}`;
-}
-
-/** Without what a terminal would obey: some of the words come from a file that somebody else may have written. */
-function visible(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
 }

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { parseDocument } from "yaml";
+import { visible } from "../../src/config/faults";
 import { Refused } from "../failure";
 import { project } from "../stack";
 
@@ -69,6 +70,7 @@ function stackOf(path: string): string {
     file
       .replace(/^Pulumi\./, "")
       .replaceAll(/[^A-Za-z0-9_.-]+/g, "-")
+      .replace(/^[-.]+/, "")
       .slice(0, 100) || "plan"
   );
 }
@@ -133,9 +135,4 @@ function canonical(config: Readonly<Record<string, unknown>>, file: string): Rec
 
 function isMap(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** On one line, and without what a terminal would obey. */
-function visible(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?").slice(0, 300);
 }

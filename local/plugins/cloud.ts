@@ -344,6 +344,7 @@ export function cloud(table: CloudTable, host: Host, world: Partial<World> = {})
       const unchanged = only(olds, definition.derived);
       return marked({ ...kept(definition, olds), ...settled, ...news, ...unchanged }, ...sources);
     }
+    await observe(request.urn);
     const fault = await due("update", type, name);
     const behaviour = await account.behaviour();
     const outputs = await account.change((content) => {

@@ -7,7 +7,7 @@ import { parseKubeconfig, knownClusters, refuseForeign } from "./kubernetes/kube
  */
 export const CREDENTIAL_PLUGINS: Readonly<Record<string, readonly string[]>> = {
   // https://cloud.google.com/kubernetes-engine/docs/how-to/cluster-access-for-kubectl
-  "gke-gcloud-auth-plugin": [],
+  "gke-gcloud-auth-plugin": ["--use_application_default_credentials"],
 };
 
 /** How long what is handed out is said to be good for, in milliseconds, as GKE's tokens are. */

@@ -74,7 +74,7 @@ class GkeCluster extends pulumi.ComponentResource implements Cluster {
     // The project's default account may do far more than a node has to.
     const account = new serviceaccount.Account(
       config.name,
-      { displayName: `Nodes of the cluster ${config.name}, stack ${pulumi.getStack()}` },
+      { displayName: `Nodes of the cluster ${config.name}` },
       own,
     );
     const role = new projects.IAMMember(
@@ -251,6 +251,19 @@ async function adoptCluster({ account, name, location }: GkeConfig): Promise<Clu
         `&& gcloud container clusters update ${name} --location ${location} --enable-network-policy\nNothing was created.`,
     );
   }
+  if (found.enableAutopilot) {
+    throw refusal(
+      `The cluster ${name} is an Autopilot cluster: what it allows pods to do, and how it moves them, is not made for ` +
+        "workspaces.\nName a standard one: gcloud container clusters list --filter 'NOT autopilot.enabled=true' " +
+        `--project ${account}\nNothing was created.`,
+    );
+  }
+  if (found.workloadIdentityConfigs.every(({ workloadPool }) => workloadPool === "")) {
+    await pulumi.log.warn(
+      `The cluster ${name} has no Workload Identity: a pod that reaches the metadata service gets the credentials of its ` +
+        `node. Turn it on: gcloud container clusters update ${name} --location ${location} --workload-pool=${account}.svc.id.goog`,
+    );
+  }
   const kubeconfig = kubeconfigOf({
     name,
     address: found.endpoint,
@@ -306,6 +319,9 @@ function kubeconfigOf({ name, address, authority }: Endpoint): Secret {
             exec: {
               apiVersion: "client.authentication.k8s.io/v1beta1",
               command: "gke-gcloud-auth-plugin",
+              // The credentials that the provider has, and that were found to reach the project: without this, gcloud's own.
+              // https://github.com/kubernetes/cloud-provider-gcp/blob/master/cmd/gke-gcloud-auth-plugin/cred.go
+              args: ["--use_application_default_credentials"],
               installHint: "gcloud components install gke-gcloud-auth-plugin",
               provideClusterInfo: true,
               interactiveMode: "Never",
@@ -342,6 +358,6 @@ function maintenanceWindow({ days, hour, hours }: GkeConfig["maintenance"]): {
   return {
     startTime: iso(begin),
     endTime: iso(begin + hours * 3_600_000),
-    recurrence: `FREQ=WEEKLY;BYDAY=${days.map((day) => day.slice(0, 2).toUpperCase()).join(",")}`,
+    recurrence: `FREQ=WEEKLY;BYDAY=${[...new Set(days)].map((day) => day.slice(0, 2).toUpperCase()).join(",")}`,
   };
 }

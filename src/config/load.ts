@@ -166,6 +166,7 @@ function readCluster(stack: StackConfig): ClusterConfig | undefined {
     case "gke":
       requireGoogleProject(stack);
       requireCommand(stack, "gke-gcloud-auth-plugin", "gcloud components install gke-gcloud-auth-plugin");
+      requireApiCidrs(stack);
       refuseOfMadeClusters(stack);
       return cluster?.cloud === "gke" ? cluster : undefined;
     default:
@@ -192,6 +193,17 @@ function requireCommand(stack: StackConfig, command: string, remedy: string): vo
     subject: `The command ${command} is not on the PATH here`,
     rule: "It gives the kubeconfig's user its credentials; without it nothing can be installed on the cluster.",
     remedy: [remedy],
+  });
+}
+
+/** From where the API of a cluster can be reached is nothing to guess. */
+function requireApiCidrs(stack: StackConfig): void {
+  const raw = stack.raw["cluster"];
+  if (member(raw, "existing") === true || member(raw, "apiCidrs") !== undefined) return;
+  stack.faults.push({
+    subject: `${keyText(["cluster", "apiCidrs"])} is not set`,
+    rule: "Address ranges from which the Kubernetes API can be reached: where people, and the runners of the pipelines, come from.",
+    remedy: [setCommand(["cluster", "apiCidrs", 0], "192.0.2.0/24")],
   });
 }
 

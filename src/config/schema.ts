@@ -112,6 +112,9 @@ function objectToUrl(value: string, schemes: readonly string[]): string | undefi
   return undefined;
 }
 
+/** https://docs.cloud.google.com/vpc/docs/subnets#prohibited-ranges */
+const neverNetworks: readonly string[] = ["loopback", "linkLocal", "multicast", "unspecified", "broadcast", "reserved"];
+
 /**
  * An IPv4 range in CIDR notation, with no bits beyond its prefix, of a prefix between two lengths.
  * https://www.rfc-editor.org/rfc/rfc4632#section-3.1
@@ -124,6 +127,8 @@ const range = (widest: number, narrowest: number) =>
     const [, prefix] = IPv4.parseCIDR(value);
     const [address] = value.split("/");
     if (prefix < widest || prefix > narrowest) return `must have a prefix between /${widest} and /${narrowest}`;
+    if (widest > 0 && neverNetworks.includes(IPv4.parse(first).range()))
+      return "must be addresses that a network can have: private ones, such as 10.0.0.0/20";
     if (address !== first)
       return { rule: "must begin with the first address of its range", corrected: `${first}/${prefix}` };
     return undefined;
@@ -291,7 +296,7 @@ const googleProject = text((value) =>
 );
 
 /** Machine families with arm64 processors: https://docs.cloud.google.com/compute/docs/machine-resource */
-const googleArm = /^(t2a|c4a|n4a)-/;
+const googleArm = /^(t2a|c4a|n4a|a4x)-/;
 
 const googleMachine = text((value) => {
   if (googleArm.test(value))
@@ -301,7 +306,14 @@ const googleMachine = text((value) => {
         "https://docs.gitlab.com/user/workspace/",
       corrected: "e2-standard-4",
     };
-  return /^[a-z]\w*-[a-z0-9-]+$/.test(value) ? undefined : "must be a machine type, such as e2-standard-4";
+  if (/^(n4|n4d|c4|c4d)-/.test(value))
+    return {
+      rule:
+        "must be of a family that takes Persistent Disk, which nodes and volumes of workspaces are on: this one takes " +
+        "Hyperdisk alone, see https://docs.cloud.google.com/compute/docs/disks/hyperdisks",
+      corrected: "e2-standard-4",
+    };
+  return /^[a-z][a-z0-9]*-[a-z0-9-]+$/.test(value) ? undefined : "must be a machine type, such as e2-standard-4";
 });
 
 /** https://docs.cloud.google.com/resource-manager/docs/labels-overview */
@@ -378,7 +390,7 @@ const gke = z
     allowPublicApi: z
       .boolean()
       .default(false)
-      .meta({ description: "Allow 0.0.0.0/0 in apiCidrs.", examples: [true] }),
+      .meta({ description: "Allow 0.0.0.0/0, and all else that is wider than /8, in apiCidrs.", examples: [true] }),
     kubernetesVersion: text((value) =>
       /^1\.\d+(\.\d+(-gke\.\d+)?)?$/.test(value) ? undefined : "must be a version such as 1.35 or 1.35.8-gke.1000000",
     )
@@ -453,8 +465,8 @@ const gke = z
       .default(true)
       .meta({
         description:
-          "Refuse to delete the cluster and its address. To destroy the stack: set it to false, `pulumi up`, then " +
-          "`pulumi destroy`.",
+          "Have Pulumi refuse to delete the stack, its cluster and its address. To destroy the stack: set it to false, " +
+          "`pulumi up`, then `pulumi destroy`.",
         examples: [false],
       }),
     labels: googleLabels.default({}).meta({
@@ -462,40 +474,46 @@ const gke = z
       examples: [{ team: "a" }],
     }),
   })
-  .superRefine(({ existing, name, apiCidrs, allowPublicApi, nodes, network: ranges }, context) => {
-    const refuse = (path: readonly PropertyKey[], message: string, corrected?: unknown) => {
-      context.addIssue({ code: "custom", path: [...path], message, params: { corrected } });
-    };
-    if (existing) return;
-    if (name.length > longestGkeName)
-      refuse(
-        ["name"],
-        `must be at most ${longestGkeName} characters`,
-        name.slice(0, longestGkeName).replace(/-+$/, ""),
-      );
-    if (apiCidrs === undefined)
-      refuse(["apiCidrs"], "must say from where the Kubernetes API can be reached: it is not set");
-    const open = apiCidrs?.findIndex((cidr) => cidr.endsWith("/0")) ?? -1;
-    if (open >= 0 && !allowPublicApi)
-      refuse(
-        ["apiCidrs", open],
-        "opens the Kubernetes API to the whole internet: name the ranges that people and runners come from, or allow it by " +
-          "allowPublicApi",
-        "192.0.2.0/24",
-      );
-    // One more while a node is replaced: https://docs.cloud.google.com/kubernetes-engine/docs/how-to/flexible-pod-cidr
-    const room = { nodes: addresses(ranges.nodes) - 4, pods: addresses(ranges.pods) / 256 };
-    for (const [which, most] of Object.entries(room))
-      if (most > 0 && most < nodes.max + 1)
+  .superRefine(
+    ({ existing, name, location, apiCidrs, allowPublicApi, nodes, network: ranges, encryptionKey }, context) => {
+      const refuse = (path: readonly PropertyKey[], message: string, corrected?: unknown) => {
+        context.addIssue({ code: "custom", path: [...path], message, params: { corrected } });
+      };
+      if (existing) return;
+      if (name.length > longestGkeName)
         refuse(
-          ["network", which],
-          `is too small: it has room for ${Math.floor(most)} nodes, and nodes.max is ${nodes.max}, with one more during upgrades`,
+          ["name"],
+          `must be at most ${longestGkeName} characters`,
+          name.slice(0, longestGkeName).replace(/-+$/, ""),
         );
-  });
+      // A few ranges that are as wide as this are everybody too.
+      const open = apiCidrs?.findIndex((cidr) => addresses(cidr) > addresses("0.0.0.0/8")) ?? -1;
+      if (open >= 0 && !allowPublicApi)
+        refuse(
+          ["apiCidrs", open],
+          "opens the Kubernetes API to the internet: name the ranges that people and runners come from, or allow it by " +
+            "allowPublicApi",
+          "192.0.2.0/24",
+        );
+      // A pool begins with one node in each zone, and a region has three: https://docs.cloud.google.com/kubernetes-engine/docs/concepts/regional-clusters
+      if (!/-[a-z]$/.test(location) && nodes.max < 3)
+        refuse(["nodes", "max"], "must be 3 or more in a region, which begins with one node in each of its zones", "3");
+      const region = location.replace(/-[a-z]$/, "");
+      const [, place = region] = /\/locations\/([^/]+)\//.exec(encryptionKey ?? "") ?? [];
+      if (place !== region) refuse(["encryptionKey"], `must be a key in ${region}, where the cluster is`);
+      // One more while a node is replaced: https://docs.cloud.google.com/kubernetes-engine/docs/how-to/flexible-pod-cidr
+      const room = { nodes: addresses(ranges.nodes) - 4, pods: addresses(ranges.pods) / 256 };
+      for (const [which, most] of Object.entries(room))
+        if (most > 0 && most < nodes.max + 1)
+          refuse(
+            ["network", which],
+            `is too small: it has room for ${Math.floor(most)} nodes, and nodes.max is ${nodes.max}, with one more during upgrades`,
+          );
+    },
+  );
 
 /** One member for each `cluster.cloud`. */
 const cluster = z.discriminatedUnion("cloud", [
-  gke,
   z.strictObject({
     cloud: z
       .literal("self-managed")
@@ -515,6 +533,7 @@ const cluster = z.discriminatedUnion("cloud", [
         examples: ["admin@production-1"],
       }),
   }),
+  gke,
 ]);
 
 /** https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/ keeps both for other things. */

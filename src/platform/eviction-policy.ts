@@ -12,7 +12,8 @@ export interface EvictionPolicyArgs {
 
 /**
  * Keeps the autoscaler from ending a running workspace so as to save a node: the API server refuses its evictions in the
- * namespaces of workspaces, and those of nobody else. A node without workspaces goes as before. GitLab can put neither the
+ * namespaces of workspaces, and those of nobody else. A node without workspaces goes as before; of one with some, the
+ * autoscaler may move the other pods before it learns. GitLab can put neither the
  * annotation that autoscalers look for nor a disruption budget beside a workspace
  * (https://docs.gitlab.com/user/workspace/settings/#annotations), so it has to be said here, and by a policy that the API
  * server checks itself: no webhook that could be away.

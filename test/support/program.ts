@@ -52,6 +52,7 @@ const answers: Answers = {
     masterAuths: [{ clusterCaCertificate: "Q0E=" }],
     datapathProvider: "ADVANCED_DATAPATH",
     networkPolicies: [],
+    workloadIdentityConfigs: [{ workloadPool: `${String(project)}.svc.id.goog` }],
   }),
 };
 
@@ -78,9 +79,9 @@ export async function record({ config, secretKeys }: StackConfig, otherwise: Ans
   return resources;
 }
 
-/** Runs the whole program once under Pulumi's mocks. */
-export async function runProgram(stack: StackConfig): Promise<Run> {
-  const resources = await record(stack);
+/** Runs the whole program once under Pulumi's mocks, as {@link record} does. */
+export async function runProgram(stack: StackConfig, otherwise: Answers = {}): Promise<Run> {
+  const resources = await record(stack, otherwise);
   const box: { outputs?: Outputs } = {};
   const warnings: string[] = [];
   const { warn } = console;

@@ -9,27 +9,48 @@ import { part } from "./observation";
  * Regions and the letters of their zones. https://cloud.google.com/compute/docs/regions-zones
  */
 const REGIONS: Readonly<Record<string, string>> = {
+  "africa-south1": "abc",
   "asia-east1": "abc",
+  "asia-east2": "abc",
   "asia-northeast1": "abc",
+  "asia-northeast2": "abc",
+  "asia-northeast3": "abc",
   "asia-south1": "abc",
+  "asia-south2": "abc",
   "asia-southeast1": "abc",
+  "asia-southeast2": "abc",
   "australia-southeast1": "abc",
+  "australia-southeast2": "abc",
   "europe-central2": "abc",
   "europe-north1": "abc",
+  "europe-north2": "abc",
   "europe-southwest1": "abc",
   "europe-west1": "bcd",
+  "europe-west10": "abc",
+  "europe-west12": "abc",
   "europe-west2": "abc",
   "europe-west3": "abc",
   "europe-west4": "abc",
   "europe-west6": "abc",
+  "europe-west8": "abc",
   "europe-west9": "abc",
+  "me-central1": "abc",
+  "me-central2": "abc",
+  "me-west1": "abc",
   "northamerica-northeast1": "abc",
+  "northamerica-northeast2": "abc",
+  "northamerica-south1": "abc",
   "southamerica-east1": "abc",
+  "southamerica-west1": "abc",
   "us-central1": "abcf",
   "us-east1": "bcd",
   "us-east4": "abc",
+  "us-east5": "abc",
+  "us-south1": "abc",
   "us-west1": "abc",
   "us-west2": "abc",
+  "us-west3": "abc",
+  "us-west4": "abc",
 };
 
 /**
@@ -514,12 +535,15 @@ const functions: CloudTable["functions"] = {
       ...{ orgId: "", folderId: "", billingAccount: "", deletionPolicy: "PREVENT", autoCreateNetwork: false },
     };
   },
-  "gcp:compute/getZones:getZones": (args, { configuration }) => {
+  "gcp:compute/getZones:getZones": (args, { configuration, planning }) => {
     const of = text(args["region"]) || text(configuration["region"]);
     const owner = text(args["project"]) || text(configuration["project"]);
     if (owner === "") throw new Error("project: required field is not set");
     if (of === "") throw new Error("region: required field is not set");
-    return { id: `projects/${owner}/regions/${of}`, names: zones(of), project: owner, region: of };
+    // A region that came after this table is nothing to refuse where nobody asks Google.
+    const letters = planning && !(of in REGIONS) ? ["a", "b", "c", "d", "f"] : [];
+    const names = letters.length > 0 ? letters.map((letter) => `${of}-${letter}`) : zones(of);
+    return { id: `projects/${owner}/regions/${of}`, names, project: owner, region: of };
   },
   "gcp:container/getCluster:getCluster": (args, call) => {
     const owner = text(args["project"]) || text(call.configuration["project"]);
@@ -657,6 +681,10 @@ function nodePoolRefused(context: Context): string | undefined {
     return "googleapi: Error 400: Cannot set both per zone and total autoscaling limits., badRequest";
   }
   const at = text(poolCluster(context)?.outputs["location"]);
+  const beginning = Number(inputs["initialNodeCount"] ?? 0) * nodeZones(at).length;
+  if ("totalMaxNodeCount" in autoscaling && beginning > Number(autoscaling["totalMaxNodeCount"])) {
+    return "googleapi: Error 400: Initial node count, over all zones, is more than the total maximum., badRequest";
+  }
   if (!text(inputs["cluster"]).includes("/") && poolLocation(context) !== at) {
     return `error creating NodePool: googleapi: Error 404: Not found: ${nodePoolCluster(context)}., notFound`;
   }

@@ -225,6 +225,7 @@ describe("A cluster on GKE", () => {
             exec: {
               apiVersion: "client.authentication.k8s.io/v1beta1",
               command: "gke-gcloud-auth-plugin",
+              args: ["--use_application_default_credentials"],
               installHint: "gcloud components install gke-gcloud-auth-plugin",
               provideClusterInfo: true,
               interactiveMode: "Never",
@@ -315,6 +316,24 @@ describe("A cluster on GKE", () => {
         "gcp:container/getCluster:getCluster": () => ({ ...unenforced, networkPolicies: [{ enabled: false }] }),
       };
       assert.match(await refused(existing, answers), /enforces no NetworkPolicies/);
+    });
+
+    it("is refused when it is an Autopilot cluster", async () => {
+      const autopilot = { ...{ datapathProvider: "ADVANCED_DATAPATH", enableAutopilot: true }, networkPolicies: [] };
+      const answers = { "gcp:container/getCluster:getCluster": () => autopilot };
+      assert.match(await refused(existing, answers), /is an Autopilot cluster/);
+    });
+
+    it("is warned of when its pods get at the credentials of their nodes", async () => {
+      assert.doesNotMatch((await runProgram(gkeStack(existing))).warnings.join(), /Workload Identity/);
+      const bare = {
+        ...{ id: "id", endpoint: "e", masterAuths: [], workloadIdentityConfigs: [] },
+        networkPolicies: [],
+      };
+      const answers = {
+        "gcp:container/getCluster:getCluster": () => ({ ...bare, datapathProvider: "ADVANCED_DATAPATH" }),
+      };
+      assert.match((await runProgram(gkeStack(existing), answers)).warnings.join(), /has no Workload Identity/);
     });
   });
 

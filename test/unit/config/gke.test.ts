@@ -83,10 +83,26 @@ describe("the config of a cluster on GKE", () => {
       );
     });
 
+    it("refuses ranges that no network can have", () => {
+      for (const nodes of ["127.0.0.0/20", "169.254.0.0/20", "224.0.0.0/20"])
+        assert.match(fault({ network: { nodes } }), /must be addresses that a network can have/);
+    });
+
+    it("refuses fewer nodes than a region begins with, and takes one in a zone", () => {
+      assert.match(fault({ nodes: { max: 2 } }), /cluster.nodes.max is 2 It must be 3 or more in a region/);
+      load(withCluster({ location: "europe-west1-b", nodes: { max: 1 } }, smallestGke));
+    });
+
+    it("refuses a key of another region", () => {
+      const encryptionKey = "projects/p/locations/us-east1/keyRings/r/cryptoKeys/k";
+      assert.match(fault({ encryptionKey }), /cluster.encryptionKey .*must be a key in europe-west1/);
+      assert.match(fault({ encryptionKey: "k" }), /must be projects\/<project>\/locations/);
+    });
+
     it("refuses fewer nodes at most than at least", () => {
       assert.match(
-        fault({ nodes: { min: 6, max: 2 } }),
-        /cluster.nodes.max is 2 It must not be less than min, which is 6/,
+        fault({ nodes: { min: 6, max: 4 } }),
+        /cluster.nodes.max is 4 It must not be less than min, which is 6/,
       );
       assert.match(fault({ nodes: { min: 0 } }), /cluster.nodes.min is 0/);
     });
@@ -97,21 +113,29 @@ describe("the config of a cluster on GKE", () => {
           fault({ nodes: { machineType } }),
           /must not be an arm64 machine type: the tools that GitLab puts into every workspace are for amd64/,
         );
+      assert.match(
+        fault({ nodes: { machineType: "n4-standard-4" } }),
+        /must be of a family that takes Persistent Disk/,
+      );
       assert.match(fault({ nodes: { machineType: "large" } }), /must be a machine type, such as e2-standard-4/);
     });
 
     it("refuses an API open to everybody unless that is allowed by name", () => {
       assert.match(
         fault({ apiCidrs: ["192.0.2.0/24", "0.0.0.0/0"] }),
-        /cluster.apiCidrs\[1\] is "0.0.0.0\/0" It opens the Kubernetes API to the whole internet: .*allowPublicApi/,
+        /cluster.apiCidrs\[1\] is "0.0.0.0\/0" It opens the Kubernetes API to the internet: .*allowPublicApi/,
       );
+      assert.match(fault({ apiCidrs: ["0.0.0.0/1", "192.0.2.0/24"] }), /apiCidrs\[0\] .*opens the Kubernetes API/);
       load(withCluster({ apiCidrs: ["0.0.0.0/0"], allowPublicApi: true }, smallestGke));
     });
 
     it("asks from where the API can be reached", () => {
+      const message = faultsOf(withCluster({ apiCidrs: undefined, account: undefined }, smallestGke));
+      assert.match(message, /gitlab-workspaces:cluster.account is not set/, "all at once");
+      assert.match(message, /gitlab-workspaces:cluster.apiCidrs is not set/);
       assert.match(
-        fault({ apiCidrs: undefined }),
-        /cluster.apiCidrs .*must say from where the Kubernetes API can be reached/,
+        message,
+        /pulumi config set --stack dev --path 'gitlab-workspaces:cluster.apiCidrs\[0\]' 192.0.2.0\/24/,
       );
     });
 

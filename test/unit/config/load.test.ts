@@ -282,8 +282,8 @@ describe("the config", () => {
       ["cluster", "metal", 'gitlab-workspaces:cluster is "metal"\n    It must be an object.'],
       [
         "cluster",
-        { cloud: "gke", name: "a" },
-        'gitlab-workspaces:cluster.cloud is "gke"\n    It must be self-managed.',
+        { cloud: "gce", name: "a" },
+        'gitlab-workspaces:cluster.cloud is "gce"\n    It must be one of self-managed, gke.',
       ],
       [
         "cluster",

@@ -313,6 +313,16 @@ describe("the stand-in GKE", () => {
     );
   });
 
+  it("begins a pool with so many nodes in each zone, and refuses more than it may have in all", async () => {
+    const all = await landscape();
+    const autoscaling = { totalMinNodeCount: 1, totalMaxNodeCount: 2 };
+    await assert.rejects(
+      pool(all, { initialNodeCount: 1, autoscaling }),
+      /over all zones, is more than the total maximum/,
+    );
+    await pool(all, { initialNodeCount: 1, autoscaling: { totalMinNodeCount: 1, totalMaxNodeCount: 3 } });
+  });
+
   it("replaces a node pool whose first number of nodes changes", async () => {
     const nodes = await pool(await landscape(), { initialNodeCount: 1 });
     const news = { ...nodes.inputs, initialNodeCount: 3 };

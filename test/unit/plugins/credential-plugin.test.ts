@@ -24,8 +24,13 @@ const execInfo = (of: string, ca = authority): string =>
     spec: { cluster: { server: of, "certificate-authority-data": Buffer.from(ca).toString("base64") } },
   });
 
+const flag = "--use_application_default_credentials";
+
 const asked = (info?: string, ...given: string[]): string =>
-  answer({ command, clusters: cloud.clusters, kubeconfig: cloud.kubeconfig }, { arguments: given, execInfo: info });
+  answer(
+    { command, clusters: cloud.clusters, kubeconfig: cloud.kubeconfig },
+    { arguments: given.length > 0 ? given : [flag], execInfo: info },
+  );
 
 describe("the stand-in for a cloud's credential plugin", () => {
   it("answers with the client certificate of the local control plane's admin", () => {
@@ -42,7 +47,13 @@ describe("the stand-in for a cloud's credential plugin", () => {
 
   it("answers a caller that says nothing of the cluster, as the real one does", () => {
     assert.match(asked(), /ExecCredential/);
-    assert.match(asked(undefined, "--use_application_default_credentials"), /ExecCredential/);
+  });
+
+  it("serves the provider's own credentials, and not those of another command's login", () => {
+    assert.throws(
+      () => asked(execInfo(server), "--other"),
+      /serves "gke-gcloud-auth-plugin --use_application_default_credentials"/,
+    );
   });
 
   it("tells its version, and that it is a stand-in", () => {
@@ -73,6 +84,7 @@ describe("the stand-in for a cloud's credential plugin", () => {
               exec: {
                 apiVersion: "client.authentication.k8s.io/v1beta1",
                 command: join(bin, command),
+                args: [flag],
                 provideClusterInfo,
                 interactiveMode: "Never",
               },

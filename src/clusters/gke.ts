@@ -7,6 +7,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { Cluster, LoadBalancer } from "../cluster";
 import { refusal } from "../config/refusal";
+import { answering } from "./answering";
 import type { GkeConfig, Secret } from "../config/schema";
 
 /** Where a cluster answers, and what proves that it is the one. */
@@ -167,7 +168,7 @@ class GkeCluster extends pulumi.ComponentResource implements Cluster {
       authority: cluster.masterAuth.clusterCaCertificate,
     });
     this.loadBalancer = { annotations: loadBalancerAnnotations, ingressAddress: address.address };
-    this.provider = providerOf(this.kubeconfig, cluster.id, { ...own, dependsOn: [pool, address] });
+    this.provider = providerOf(answering(this.kubeconfig), cluster.id, { ...own, dependsOn: [pool, address] });
     this.registerOutputs({});
   }
 }

@@ -3,9 +3,6 @@ import * as pulumi from "@pulumi/pulumi";
 /** What the API server and Helm say of something that is on the cluster and not in this stack. */
 const occupied = /already exists|invalid ownership metadata|cannot re-use a name that is still in use/;
 
-/** What clients of the API server say when there is none at its address, or none that answers. */
-const silent = /ECONNREFUSED|ETIMEDOUT|EHOSTUNREACH|connection refused|i\/o timeout|unreachable|deadline exceeded/i;
-
 /** What to do about it. Which of the two it is, only a person knows. */
 const ways =
   "If another stack has it, this one needs a name of its own: docs/instances.md. If it was set up by hand, or this stack " +
@@ -35,23 +32,13 @@ export function failedRelease(release: string): pulumi.ErrorHook {
   });
 }
 
-/**
- * Says whose a namespace may be that is there already, which the API server does not, and, as namespaces are what is made
- * first, why there may be no answer from a cluster that is there. Nothing is tried again.
- */
+/** Says whose a namespace may be that is there already, which the API server does not. Nothing is tried again. */
 export function failedNamespace(namespace: string): pulumi.ErrorHook {
-  const stack = pulumi.getStack();
-  return new pulumi.ErrorHook(`failed-namespace-${namespace}`, async ({ errors }) => {
-    if (errors.some((error) => occupied.test(error)))
-      return await say(`Namespace ${namespace} is on the cluster already and not in this stack. ${ways}`);
-    if (errors.some((error) => silent.test(error)))
-      return await say(
-        `Namespace ${namespace} could not be made, because the cluster does not answer. If it does elsewhere, this machine's ` +
-          "address is in none of the ranges of cluster.apiCidrs. What was made is kept; when the cluster answers: " +
-          `pulumi up --stack ${stack}`,
-      );
-    return false;
-  });
+  return new pulumi.ErrorHook(`failed-namespace-${namespace}`, async ({ errors }) =>
+    errors.some((error) => occupied.test(error))
+      ? await say(`Namespace ${namespace} is on the cluster already and not in this stack. ${ways}`)
+      : false,
+  );
 }
 
 /** @returns that it is not to be tried again. */

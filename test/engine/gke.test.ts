@@ -492,7 +492,10 @@ describe("A stack on GKE, on a stand-in account", () => {
       const pid = await readFile(join(engine.engine.kwok, "clusters", "local", "pids", "kube-apiserver.pid"), "utf8");
       process.kill(Number(pid), "SIGKILL");
       const all = await fails(["up", "--yes", "--skip-preview"]);
-      assert.match(all, /because the cluster does not answer. .* none of the ranges of cluster.apiCidrs/);
+      assert.match(
+        all,
+        /The cluster at https:\S+ does not answer \(ECONNREFUSED\)[^]* none of the ranges of cluster.apiCidrs/,
+      );
       assert.ok((await inAccount()).includes("gcp:container/cluster:Cluster"));
       await ensureCluster(engine.engine, engine.toolchain);
       const again = await engine.up();
@@ -517,35 +520,39 @@ describe("A stack on GKE, on a stand-in account", () => {
     });
   });
 
-  it("would be caught by the stand-in if it were destroyed in the wrong order", async () => {
-    const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-order-"));
-    for (const part of ["src", "Pulumi.yaml", "package.json", "tsconfig.json", "stacks"])
-      await cp(join(project, part), join(scratch, part), { recursive: true });
-    await symlink(join(project, "node_modules"), join(scratch, "node_modules"));
-    const without = async (file: string, ...cuts: readonly (readonly [string | RegExp, string])[]): Promise<void> => {
-      let text = await readFile(join(scratch, file), "utf8");
-      for (const [cut, left] of cuts) {
-        assert.ok(typeof cut === "string" ? text.includes(cut) : cut.test(text), `${file} has ${String(cut)}`);
-        text = text.replace(cut, left);
-      }
-      await writeFile(join(scratch, file), text);
-    };
-    // A kubeconfig that somebody wrote down leads to the cluster, and waits neither for it nor for its nodes.
-    const kubeconfig = JSON.stringify(await readFile(engine.engine.kubeconfig, "utf8"));
-    await without(
-      "src/clusters/gke.ts",
-      ["dependsOn: [pool, address]", ""],
-      [/this\.kubeconfig = kubeconfigOf\(\{[^]*?\}\);/, `this.kubeconfig = pulumi.secret(${kubeconfig});`],
-      ["providerOf(this.kubeconfig, cluster.id,", 'providerOf(this.kubeconfig, "cluster",'],
-    );
-    await without("src/deploy.ts", [/new DestroyGuard\([^]*?\n {2}\);/, ""]);
-    const there = (...arguments_: string[]) => engine.pulumi([...arguments_, "--cwd", scratch]);
-    const up = await there("up", "--yes", "--skip-preview");
-    assert.equal(up.exitCode, 0, up.all);
-    const destroyed = await there("destroy", "--yes", "--skip-preview");
-    assert.notEqual(destroyed.exitCode, 0, destroyed.all);
-    assert.match(destroyed.all, /already being used by/);
-    assert.ok((await inAccount()).some((what) => what.startsWith("load balancer gitlab-ingress-controller/")));
-    await rm(scratch, { recursive: true });
+  describe("destroyed in the wrong order", () => {
+    it("is caught by the stand-in", async () => {
+      const cleared = await engine.pulumi(["destroy", "--yes", "--skip-preview"]);
+      assert.equal(cleared.exitCode, 0, cleared.all);
+      const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-order-"));
+      for (const part of ["src", "Pulumi.yaml", "package.json", "tsconfig.json", "stacks"])
+        await cp(join(project, part), join(scratch, part), { recursive: true });
+      await symlink(join(project, "node_modules"), join(scratch, "node_modules"));
+      const without = async (file: string, ...cuts: readonly (readonly [string | RegExp, string])[]): Promise<void> => {
+        let text = await readFile(join(scratch, file), "utf8");
+        for (const [cut, left] of cuts) {
+          assert.ok(typeof cut === "string" ? text.includes(cut) : cut.test(text), `${file} has ${String(cut)}`);
+          text = text.replace(cut, left);
+        }
+        await writeFile(join(scratch, file), text);
+      };
+      // A kubeconfig that somebody wrote down leads to the cluster, and waits neither for it nor for its nodes.
+      const kubeconfig = JSON.stringify(await readFile(engine.engine.kubeconfig, "utf8"));
+      await without(
+        "src/clusters/gke.ts",
+        ["dependsOn: [pool, address]", ""],
+        [/this\.kubeconfig = kubeconfigOf\(\{[^]*?\}\);/, `this.kubeconfig = pulumi.secret(${kubeconfig});`],
+        ["providerOf(answering(this.kubeconfig), cluster.id,", 'providerOf(this.kubeconfig, "cluster",'],
+      );
+      await without("src/deploy.ts", [/new DestroyGuard\([^]*?\n {2}\);/, ""]);
+      const there = (...arguments_: string[]) => engine.pulumi([...arguments_, "--cwd", scratch]);
+      const up = await there("up", "--yes", "--skip-preview");
+      assert.equal(up.exitCode, 0, up.all);
+      const destroyed = await there("destroy", "--yes", "--skip-preview");
+      assert.notEqual(destroyed.exitCode, 0, destroyed.all);
+      assert.match(destroyed.all, /already being used by/);
+      assert.ok((await inAccount()).some((what) => what.startsWith("load balancer gitlab-ingress-controller/")));
+      await rm(scratch, { recursive: true });
+    });
   });
 });

@@ -3,6 +3,7 @@ export const defaultClass = "storageclass.kubernetes.io/is-default-class";
 
 /** DaemonSets of network plugins that enforce NetworkPolicies, each from its project's own manifests. */
 export const enforcing: readonly string[] = [
+  "anetd", // https://docs.cloud.google.com/kubernetes-engine/docs/concepts/dataplane-v2
   "antrea-agent", // https://antrea.io/docs/main/docs/getting-started/
   "calico-node", // https://docs.tigera.io/calico/latest/getting-started/kubernetes/
   "canal", // https://docs.tigera.io/calico/latest/getting-started/kubernetes/flannel/install-for-flannel

@@ -61,6 +61,7 @@ const made = [
 const permissions: Readonly<Record<string, readonly string[]>> = {
   "invoke gcp:organizations/getProject:getProject": ["resourcemanager.projects.get"],
   "invoke gcp:compute/getZones:getZones": ["compute.zones.list"],
+  "invoke gcp:container/getCluster:getCluster": ["compute.instanceGroupManagers.get"],
   "create gcp:compute/network:Network": [
     "compute.networks.create",
     "compute.networks.get",
@@ -309,6 +310,30 @@ describe("A stack on GKE, on a stand-in account", () => {
     const kubeconfig = await readFile(join(scratch, "kubeconfig.json"), "utf8");
     assert.doesNotMatch(kubeconfig, /client-(certificate|key)|token/);
     await rm(scratch, { recursive: true });
+  });
+
+  it("lets another stack take its cluster as one that exists, which makes nothing of Google's and leaves it as it is", async () => {
+    const before = await account.content();
+    const { outputs } = before.objects.find(({ type }) => type === "gcp:container/cluster:Cluster")!;
+    const tenant = await engine.beside("tenant", {
+      ...{ instance: "tenant", domain: "tenant.example.com", production: false, tls: { mode: "self-signed" } },
+      cluster: {
+        ...{ cloud: "gke", account: "my-project", location: "europe-west1" },
+        ...{ name: outputs["name"], existing: true },
+      },
+    });
+    const steps = await tenant.up();
+    assert.ok(steps.length > 20);
+    assert.deepEqual(
+      steps.filter(({ type }) => type.startsWith("gcp:")),
+      [],
+    );
+    assert.deepEqual(await tenant.up(), []);
+    assert.deepEqual(await brokenReferences(engine), []);
+    const destroyed = await tenant.pulumi(["destroy", "--yes", "--skip-preview"]);
+    assert.equal(destroyed.exitCode, 0, destroyed.all);
+    assert.deepEqual((await account.content()).objects, before.objects);
+    assert.deepEqual(told(await engine.up()), []);
   });
 
   it("has a guide whose commands for permissions name files and roles that are there", async () => {

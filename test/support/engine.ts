@@ -126,9 +126,11 @@ export async function startEngine({ stack, prefill, cluster }: EngineOptions = {
       );
       await writeFile(config, stringify({ encryptionsalt, config: Object.fromEntries(shared) }));
       await stack.configure(settings);
-      await stack.setSecret("kubeconfig", await readFile(engine.kubeconfig, "utf8"));
+      const { config: own } = await readConfig(config);
+      if ((own["gitlab-workspaces:cluster"] as { cloud: string }).cloud === "self-managed")
+        await stack.setSecret("kubeconfig", await readFile(engine.kubeconfig, "utf8"));
       await stack.setSecret("oauthClientSecret", `oauth-client-secret-of-${name}`);
-      const agents = (await readConfig(config)).config["gitlab-workspaces:agents"] as { name: string }[];
+      const agents = own["gitlab-workspaces:agents"] as { name: string }[];
       for (const agent of agents) await stack.setSecret(`agentToken-${agent.name}`, `${agent.name}-token-of-${name}`);
       return stack;
     },

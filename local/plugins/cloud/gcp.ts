@@ -552,11 +552,15 @@ const functions: CloudTable["functions"] = {
     if (call.planning) {
       // As a cluster would be that can carry workspaces, at an address of nobody's (RFC 5737).
       const made = { endpoint: "192.0.2.1", masterAuths: [{ clusterCaCertificate: "" }], networkPolicies: [] };
-      return { ...args, id, ...made, datapathProvider: "ADVANCED_DATAPATH" };
+      const workloadIdentityConfigs = [{ workloadPool: `${owner}.svc.id.goog` }];
+      const datapathProvider = "ADVANCED_DATAPATH";
+      return { ...args, id, ...made, workloadIdentityConfigs, datapathProvider, enableAutopilot: false };
     }
     const found = call.objects.find((object) => object.type === CLUSTER && object.id === id);
     if (!found) throw new Error(`${id} not found`);
-    return { ...dataSource(found.outputs), ...args, id, nodePools: poolsOf(found, call.objects) };
+    // A data source has every block, if only as an empty list.
+    const blocks = { networkPolicies: [], workloadIdentityConfigs: [], enableAutopilot: false };
+    return { ...blocks, ...dataSource(found.outputs), ...args, id, nodePools: poolsOf(found, call.objects) };
   },
   "gcp:organizations/getClientConfig:getClientConfig": (_, { configuration }) => ({
     id: `projects/${text(configuration["project"])}/regions/${text(configuration["region"])}`,

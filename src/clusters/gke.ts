@@ -3,12 +3,13 @@ import * as container from "@pulumi/gcp/container";
 import { getProject } from "@pulumi/gcp/organizations";
 import * as projects from "@pulumi/gcp/projects";
 import * as serviceaccount from "@pulumi/gcp/serviceaccount";
-import * as k8s from "@pulumi/kubernetes";
+import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { Cluster, LoadBalancer } from "../cluster";
 import { refusal } from "../config/refusal";
-import { answering } from "./answering";
 import type { GkeConfig, Secret } from "../config/schema";
+import { answering } from "./answering";
+import { kubernetesProvider } from "./provider";
 
 /** Where a cluster answers, and what proves that it is the one. */
 interface Endpoint {
@@ -19,8 +20,10 @@ interface Endpoint {
   readonly authority: pulumi.Input<string>;
 }
 
-/** Annotations of every LoadBalancer Service: the kind that keeps the client's address and has no machines of its own.
- * https://docs.cloud.google.com/kubernetes-engine/docs/concepts/service-load-balancer-parameters */
+/**
+ * Annotations of every LoadBalancer Service: the kind that keeps the client's address and has no machines of its own.
+ * https://docs.cloud.google.com/kubernetes-engine/docs/concepts/service-load-balancer-parameters
+ */
 const loadBalancerAnnotations = { "cloud.google.com/l4-rbs": "enabled" };
 
 /** https://github.com/kubernetes/kubernetes/blob/v1.36.0/cluster/addons/rbac/cluster-autoscaler/cluster-autoscaler-rbac.yaml */
@@ -38,7 +41,7 @@ class GkeCluster extends pulumi.ComponentResource implements Cluster {
     super("gitlab-workspaces:clusters:Gke", name, {}, opts);
     const { location, nodes, network: ranges, protect } = config;
     this.isProtected = protect;
-    const region = location.replace(/-[a-z]$/, "");
+    const region = regionOf(location);
     const labels = labelsOf(config);
     const own = { parent: this };
 
@@ -168,7 +171,7 @@ class GkeCluster extends pulumi.ComponentResource implements Cluster {
       authority: cluster.masterAuth.clusterCaCertificate,
     });
     this.loadBalancer = { annotations: loadBalancerAnnotations, ingressAddress: address.address };
-    this.provider = providerOf(answering(this.kubeconfig), cluster.id, { ...own, dependsOn: [pool, address] });
+    this.provider = kubernetesProvider(answering(this.kubeconfig), cluster.id, { ...own, dependsOn: [pool, address] });
     this.registerOutputs({});
   }
 }
@@ -185,7 +188,7 @@ class ExistingGkeCluster extends pulumi.ComponentResource implements Cluster {
   constructor(name: string, id: string, kubeconfig: Secret, opts?: pulumi.ComponentResourceOptions) {
     super("gitlab-workspaces:clusters:ExistingGke", name, {}, opts);
     this.kubeconfig = kubeconfig;
-    this.provider = providerOf(kubeconfig, id, { parent: this });
+    this.provider = kubernetesProvider(kubeconfig, id, { parent: this });
     this.registerOutputs({});
   }
 }
@@ -202,7 +205,7 @@ export async function createGkeCluster(config: GkeConfig): Promise<Cluster> {
   return config.existing ? await adoptCluster(config) : new GkeCluster("cluster", config);
 }
 
-/** Asks for the provider's own project, whatever made it that: stack config, or the environment. */
+/** Asks the provider for its own project, which only credentials that reach it can tell. */
 async function requireProject({ account }: GkeConfig): Promise<void> {
   const { projectId } = await getProject({}).catch((error: unknown) => {
     throw refusal(
@@ -217,8 +220,13 @@ async function requireProject({ account }: GkeConfig): Promise<void> {
   );
 }
 
+/** The region of a location, which may be one of its zones. */
+function regionOf(location: string): string {
+  return location.replace(/-[a-z]$/, "");
+}
+
 async function requireLocation({ account, location }: GkeConfig): Promise<void> {
-  const region = location.replace(/-[a-z]$/, "");
+  const region = regionOf(location);
   const { names } = await compute.getZones({ region }).catch((error: unknown) => {
     throw refusal(
       `The zones of ${region} cannot be read in the project ${account}: ${reason(error)}\n` +
@@ -285,15 +293,6 @@ function reason(error: unknown): string {
   const lines = (error as Error).message.split("\n").map((line) => line.trim());
   const listed = lines.find((line) => line.startsWith("* ")) ?? lines[0] ?? "";
   return listed.replace(/^\* |^invocation of \S+ returned an error: (invoking \S+: )?/g, "");
-}
-
-function providerOf(kubeconfig: Secret, id: pulumi.Input<string>, opts: pulumi.ResourceOptions): k8s.Provider {
-  return new k8s.Provider(
-    "kubernetes",
-    // As for any cluster: see self-managed.ts. A new endpoint or certificate authority of a living cluster replaces nothing.
-    { kubeconfig, clusterIdentifier: id, enableSecretMutable: true, enablePatchForce: true },
-    opts,
-  );
 }
 
 /**

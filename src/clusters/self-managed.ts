@@ -1,7 +1,8 @@
-import * as k8s from "@pulumi/kubernetes";
+import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { Cluster, LoadBalancer } from "../cluster";
 import type { ClusterConfig, Secret } from "../config/schema";
+import { kubernetesProvider } from "./provider";
 
 /** Stack config of a cluster that somebody else made. */
 type SelfManagedConfig = Extract<ClusterConfig, { cloud: "self-managed" }>;
@@ -17,21 +18,7 @@ class SelfManagedCluster extends pulumi.ComponentResource implements Cluster {
   constructor(name: string, config: SelfManagedConfig, opts?: pulumi.ComponentResourceOptions) {
     super("gitlab-workspaces:clusters:SelfManaged", name, {}, opts);
     this.kubeconfig = config.kubeconfig;
-    this.provider = new k8s.Provider(
-      "kubernetes",
-      {
-        kubeconfig: config.kubeconfig,
-        // The cluster's name and not its address: a new kubeconfig for a living cluster must replace nothing.
-        clusterIdentifier: config.name,
-        // A Secret whose value changes is updated where it stands; replacing it would leave a gap without it.
-        enableSecretMutable: true,
-        // The objects are wholly this stack's. Without this, what a person changed by hand, or the stack itself before it
-        // lost its state, stays the writer's for ever, and every update of it ends in a conflict.
-        // https://www.pulumi.com/registry/packages/kubernetes/how-to-guides/managing-resources-with-server-side-apply/#handle-field-conflicts-on-existing-resources
-        enablePatchForce: true,
-      },
-      { parent: this },
-    );
+    this.provider = kubernetesProvider(config.kubeconfig, config.name, { parent: this });
     this.registerOutputs({});
   }
 }

@@ -567,7 +567,10 @@ describe("A stack on GKE, on a stand-in account", () => {
         "src/clusters/gke.ts",
         ["dependsOn: [pool, address]", ""],
         [/this\.kubeconfig = kubeconfigOf\(\{[^]*?\}\);/, `this.kubeconfig = pulumi.secret(${kubeconfig});`],
-        ["providerOf(answering(this.kubeconfig), cluster.id,", 'providerOf(this.kubeconfig, "cluster",'],
+        [
+          "kubernetesProvider(answering(this.kubeconfig), cluster.id,",
+          'kubernetesProvider(this.kubeconfig, "cluster",',
+        ],
       );
       await without("src/deploy.ts", [/new DestroyGuard\([^]*?\n {2}\);/, ""]);
       const there = (...arguments_: string[]) => engine.pulumi([...arguments_, "--cwd", scratch]);

@@ -7,6 +7,7 @@ import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { Cluster, LoadBalancer } from "../cluster";
 import { refusal } from "../config/refusal";
+
 import type { GkeConfig, Secret } from "../config/schema";
 import { answering } from "./answering";
 import { kubernetesProvider } from "./provider";

@@ -1,8 +1,7 @@
-import { accessSync, constants } from "node:fs";
-import { delimiter, isAbsolute, join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { charts, type ChartName } from "../charts";
 import { checkCertificate, type CertificateCheck } from "./certificate";
+import { readCluster } from "./cluster";
 import {
   faultsError,
   keyText,
@@ -15,20 +14,17 @@ import {
   visible,
   type Fault,
 } from "./faults";
-import { checkKubeconfig } from "./kubeconfig";
 import { plainSecrets } from "./plain-secrets";
 import { checkSshHostKey, checkTlsKey } from "./private-key";
 import { refusal } from "./refusal";
 import {
   agentsOf,
   agentTokenKey,
-  onlyOfMadeClusters,
   proxyNamespaceOf,
   releaseTimeout,
   settings,
   type AgentConfig,
   type ChartConfig,
-  type ClusterConfig,
   type Config,
   type IngressConfig,
   type KeyPair,
@@ -46,7 +42,7 @@ export function loadConfig(now: Date = new Date()): Config {
   } catch (error) {
     if (pulumi.RunError.isInstance(error)) throw error;
     // An unforeseen error may quote what it choked on, and the engine prints errors with all their properties.
-    const place = error instanceof Error ? /src.config.[\w-]+\.ts:\d+/.exec(error.stack ?? "")?.[0] : undefined;
+    const place = error instanceof Error ? /src.config[\w\\/-]+\.ts:\d+/.exec(error.stack ?? "")?.[0] : undefined;
     throw refusal(
       `The config of stack ${pulumi.getStack()} could not be read, and the reason may quote a secret, so it is not ` +
         `shown. This is a bug of the program: please report it${place === undefined ? "" : `, with the place ${place}`}.`,
@@ -158,106 +154,6 @@ function names(json: string): string[] | undefined {
   } catch {
     return undefined;
   }
-}
-
-function readCluster(stack: StackConfig): ClusterConfig | undefined {
-  const cluster = stack.setting("cluster", settings.cluster);
-  switch (cluster?.cloud ?? member(stack.raw["cluster"], "cloud")) {
-    case "gke":
-      requireGoogleProject(stack);
-      requireCommand(stack, "gke-gcloud-auth-plugin", "gcloud components install gke-gcloud-auth-plugin");
-      requireApiCidrs(stack);
-      refuseOfMadeClusters(stack);
-      return cluster?.cloud === "gke" ? cluster : undefined;
-    default:
-      return readSelfManagedCluster(stack, cluster?.cloud === "self-managed" ? cluster : undefined);
-  }
-}
-
-/** Where the provider makes things has to be where the stack says that it does. */
-function requireGoogleProject(stack: StackConfig): void {
-  const account = member(stack.raw["cluster"], "account");
-  const project = pulumi.runtime.allConfig()["gcp:project"];
-  if (typeof account !== "string" || project === account) return;
-  stack.faults.push({
-    subject: `gcp:project is ${project === undefined ? "not set" : show(project)}`,
-    rule: `It must be the project that ${keyText(["cluster", "account"])} names, ${show(account)}: that is where everything is made.`,
-    remedy: [setCommand(["gcp:project"], account)],
-  });
-}
-
-/** @param remedy what installs the command. */
-function requireCommand(stack: StackConfig, command: string, remedy: string): void {
-  if (isOnPath(command)) return;
-  stack.faults.push({
-    subject: `The command ${command} is not on the PATH here`,
-    rule: "It gives the kubeconfig's user its credentials; without it nothing can be installed on the cluster.",
-    remedy: [remedy],
-  });
-}
-
-/** From where the API of a cluster can be reached is nothing to guess. */
-function requireApiCidrs(stack: StackConfig): void {
-  const raw = stack.raw["cluster"];
-  if (member(raw, "existing") === true || member(raw, "apiCidrs") !== undefined) return;
-  stack.faults.push({
-    subject: `${keyText(["cluster", "apiCidrs"])} is not set`,
-    rule: "Address ranges from which the Kubernetes API can be reached: where people, and the runners of the pipelines, come from.",
-    remedy: [setCommand(["cluster", "apiCidrs", 0], "192.0.2.0/24")],
-  });
-}
-
-/** A setting that cannot have an effect is a misunderstanding, and better known at once. */
-function refuseOfMadeClusters(stack: StackConfig): void {
-  const raw = stack.raw["cluster"];
-  if (member(raw, "existing") !== true) return;
-  for (const key of onlyOfMadeClusters.filter((name) => member(raw, name) !== undefined))
-    stack.faults.push({
-      subject: `${keyText(["cluster", key])} is set`,
-      rule: "It says how to make a cluster, and cluster.existing says that there is one: the program changes nothing of that.",
-      remedy: [removeCommand(["cluster", key])],
-    });
-}
-
-type SelfManagedConfig = Extract<ClusterConfig, { cloud: "self-managed" }>;
-
-function readSelfManagedCluster(
-  stack: StackConfig,
-  cluster: Omit<SelfManagedConfig, "kubeconfig"> | undefined,
-): SelfManagedConfig | undefined {
-  const text = stack.secret("kubeconfig");
-  if (text === undefined) return undefined;
-  const path = ["cluster", "context"];
-  const context = path.reduce<unknown>(member, stack.raw);
-  const checked = checkKubeconfig(text, typeof context === "string" && context !== "" ? context : undefined, isOnPath);
-  for (const problem of checked.problems) stack.refuseSecret("kubeconfig", problem);
-  if (checked.wrongContext) {
-    const { rule, existing } = checked.wrongContext;
-    stack.faults.push({
-      subject: `${keyText(path)} is ${context === undefined ? "not set" : show(context)}`,
-      rule,
-      remedy: [existing[0] === undefined ? secretCommand("kubeconfig") : setCommand(path, existing[0])],
-    });
-  }
-  stack.warnings.push(...checked.warnings);
-  if (cluster === undefined || checked.kubeconfig === undefined) return undefined;
-  return { ...cluster, kubeconfig: pulumi.secret(checked.kubeconfig) };
-}
-
-/** On Windows a command is found by any of the endings in PATHEXT. */
-function isOnPath(command: string): boolean {
-  const directories = isAbsolute(command) ? [""] : (process.env["PATH"] ?? "").split(delimiter);
-  const endings = ["", ...(process.env["PATHEXT"] ?? "").split(";")];
-  return directories.some((directory) =>
-    endings.some((ending) => {
-      try {
-        accessSync(join(directory, command + ending), constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    }),
-  );
 }
 
 const retirement = "https://kubernetes.io/blog/2025/11/11/ingress-nginx-retirement/";

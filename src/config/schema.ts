@@ -1,43 +1,18 @@
 import { isIP } from "node:net";
-import { IPv4 } from "ipaddr.js";
 import { domainToASCII } from "node:url";
 import type * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
+import { type GkeConfig, gke } from "./gke";
+import { label, longestLabel, type Objection, objectToLabel, text } from "./text";
 import { charts, oldestProxyChart, type ChartName } from "../charts";
-
-/** Longest RFC 1123 label. */
-const longestLabel = 63;
 
 /** Helm takes no longer name for a release: https://github.com/helm/helm/blob/v3.19.0/pkg/chartutil/validate_name.go */
 const longestRelease = 53;
 
+export type { GkeConfig };
+
 /** Text that the engine encrypts in state and hides in every output: marked so where it is born. */
 export type Secret = pulumi.Output<string>;
-
-/** What is wrong with a value, and what to type instead when that can be told. */
-export interface Objection {
-  readonly rule: string;
-  readonly corrected?: string;
-}
-
-/** A string that must pass `object`, which says what is wrong or returns nothing. */
-function text(object: (value: string) => Objection | string | undefined) {
-  return z.string().superRefine((value, context) => {
-    const found = object(value);
-    if (found === undefined) return;
-    const { rule, corrected } = typeof found === "string" ? { rule: found } : found;
-    context.addIssue({ code: "custom", message: rule, params: { corrected } });
-  });
-}
-
-/** RFC 1123 label: what Kubernetes allows as the name of a namespace or a Service. */
-function objectToLabel(value: string, longest: number): string | undefined {
-  return value.length <= longest && /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(value)
-    ? undefined
-    : `must be 1 to ${longest} characters of a-z, 0-9 and '-', beginning and ending with a letter or digit`;
-}
-
-const label = (longest: number) => text((value) => objectToLabel(value, longest));
 
 /** RFC 1123 subdomain: what Kubernetes allows as the name of most other objects. */
 const objectName = text((value) =>
@@ -110,41 +85,6 @@ function objectToUrl(value: string, schemes: readonly string[]): string | undefi
     return "must not hold credentials: it is stored and shown in plain text";
   if (url.search !== "" || url.hash !== "") return "must not have a query or a fragment";
   return undefined;
-}
-
-/** https://docs.cloud.google.com/vpc/docs/subnets#prohibited-ranges */
-const neverNetworks: readonly string[] = ["loopback", "linkLocal", "multicast", "unspecified", "broadcast", "reserved"];
-
-/**
- * An IPv4 range in CIDR notation, with no bits beyond its prefix, of a prefix between two lengths.
- * https://www.rfc-editor.org/rfc/rfc4632#section-3.1
- */
-const range = (widest: number, narrowest: number) =>
-  text((value) => {
-    const form = "must be an IPv4 address range such as 10.0.0.0/20";
-    if (!/^\d+\.\d+\.\d+\.\d+\/\d+$/.test(value) || !IPv4.isValidCIDRFourPartDecimal(value)) return form;
-    const first = IPv4.networkAddressFromCIDR(value).toString();
-    const [, prefix] = IPv4.parseCIDR(value);
-    const [address] = value.split("/");
-    if (prefix < widest || prefix > narrowest) return `must have a prefix between /${widest} and /${narrowest}`;
-    if (widest > 0 && neverNetworks.includes(IPv4.parse(first).range()))
-      return "must be addresses that a network can have: private ones, such as 10.0.0.0/20";
-    if (address !== first)
-      return { rule: "must begin with the first address of its range", corrected: `${first}/${prefix}` };
-    return undefined;
-  });
-
-/** How many addresses a range has; 0 when it is none. */
-function addresses(cidr: string): number {
-  return IPv4.isValidCIDRFourPartDecimal(cidr) ? 2 ** (32 - IPv4.parseCIDR(cidr)[1]) : 0;
-}
-
-/** Whether two ranges have an address in common. */
-function overlap(one: string, other: string): boolean {
-  if (addresses(one) === 0 || addresses(other) === 0) return false;
-  const [first, prefix] = IPv4.parseCIDR(one);
-  const [second, length] = IPv4.parseCIDR(other);
-  return first.match(second, Math.min(prefix, length));
 }
 
 const url = (...schemes: [string, ...string[]]) => text((value) => objectToUrl(value, schemes));
@@ -224,293 +164,6 @@ const certificate = z.string().meta({
     "wildcardCertificate, `*.<domain>` too.",
   examples: ["-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----\n"],
 });
-
-/** The ranges of a cluster's network, in CIDR notation. */
-const network = z
-  .strictObject({
-    nodes: range(8, 26)
-      .default("10.0.0.0/20")
-      .meta({ description: "Addresses of nodes, at most one for each.", examples: ["10.0.0.0/20"] }),
-    pods: range(8, 21)
-      .default("10.4.0.0/14")
-      .meta({ description: "Addresses of pods, 256 for each node.", examples: ["10.4.0.0/14"] }),
-    services: range(8, 27)
-      .default("10.8.0.0/20")
-      .meta({ description: "Addresses of Services.", examples: ["10.8.0.0/20"] }),
-  })
-  .superRefine((ranges, context) => {
-    const all = Object.entries(ranges);
-    all.forEach(([name, value], index) => {
-      const other = all.slice(0, index).find(([, earlier]) => overlap(value, earlier));
-      if (other !== undefined)
-        context.addIssue({
-          code: "custom",
-          path: [name],
-          message: `must not overlap with ${other[0]}, ${other[1]}`,
-        });
-    });
-  })
-  .prefault({});
-
-const days = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] as const;
-
-/** When a cloud may drain nodes, and with them end workspaces. Whole hours, UTC. */
-const maintenance = z
-  .strictObject({
-    days: z
-      .array(z.enum(days))
-      .min(1)
-      .default(["saturday", "sunday"])
-      .meta({ description: "Days on which it begins.", examples: [["saturday", "sunday"]] }),
-    hour: z
-      .int()
-      .min(0)
-      .max(23)
-      .default(1)
-      .meta({ description: "Hour of its beginning, UTC.", examples: [1] }),
-    hours: z
-      .int()
-      .min(4)
-      .max(24)
-      .default(6)
-      .meta({ description: "How long it lasts.", examples: [6] }),
-  })
-  .superRefine(({ days: chosen, hours }, context) => {
-    const weekly = new Set(chosen).size * hours;
-    // 48 hours in 32 days, in pieces of four: https://docs.cloud.google.com/kubernetes-engine/docs/concepts/maintenance-windows-and-exclusions
-    if (weekly < 12)
-      context.addIssue({
-        code: "custom",
-        path: ["hours"],
-        message: `must give 12 hours a week or more together with days, and gives ${weekly}: less time than the cloud asks for`,
-        params: { corrected: String(Math.ceil(12 / new Set(chosen).size)) },
-      });
-  })
-  .prefault({});
-
-/** Names of Google Cloud projects: https://docs.cloud.google.com/resource-manager/docs/creating-managing-projects */
-const googleProject = text((value) =>
-  /^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$/.test(value)
-    ? undefined
-    : "must be the ID of a Google Cloud project: 6 to 30 characters of a-z, 0-9 and '-', beginning with a letter",
-);
-
-/** Machine families with arm64 processors: https://docs.cloud.google.com/compute/docs/machine-resource */
-const googleArm = /^(t2a|c4a|n4a|a4x)-/;
-
-const googleMachine = text((value) => {
-  if (googleArm.test(value))
-    return {
-      rule:
-        "must not be an arm64 machine type: the tools that GitLab puts into every workspace are for amd64, see " +
-        "https://docs.gitlab.com/user/workspace/",
-      corrected: "e2-standard-4",
-    };
-  if (/^(n4|n4d|c4|c4d)-/.test(value))
-    return {
-      rule:
-        "must be of a family that takes Persistent Disk, which nodes and volumes of workspaces are on: this one takes " +
-        "Hyperdisk alone, see https://docs.cloud.google.com/compute/docs/disks/hyperdisks",
-      corrected: "e2-standard-4",
-    };
-  return /^[a-z][a-z0-9]*-[a-z0-9-]+$/.test(value) ? undefined : "must be a machine type, such as e2-standard-4";
-});
-
-/** https://docs.cloud.google.com/resource-manager/docs/labels-overview */
-const googleLabels = z
-  .record(
-    z.string(),
-    text((value) =>
-      /^[a-z0-9_-]{0,63}$/.test(value) ? undefined : "must be up to 63 characters of a-z, 0-9, '_' and '-'",
-    ),
-  )
-  .superRefine((labels, context) => {
-    for (const key of Object.keys(labels)) {
-      const message = ["project", "stack"].includes(key)
-        ? "is a label that the program sets itself"
-        : /^[a-z][a-z0-9_-]{0,62}$/.test(key)
-          ? undefined
-          : "must have a key of up to 63 characters of a-z, 0-9, '_' and '-', beginning with a letter";
-      if (message !== undefined) context.addIssue({ code: "custom", path: [key], message });
-    }
-  });
-
-/**
- * The longest name of a cluster that the program makes. The cloud's own part of a name takes eight more, and that of a
- * service account has 30 at most: https://docs.cloud.google.com/iam/docs/service-accounts-create
- */
-const longestGkeName = 22;
-
-/** Settings of a cluster that means nothing for one that exists already. */
-export const onlyOfMadeClusters: readonly string[] = [
-  ...["apiCidrs", "allowPublicApi", "kubernetesVersion", "releaseChannel", "nodes", "network", "maintenance"],
-  ...["encryptionKey", "protect", "labels"],
-];
-
-const gke = z
-  .strictObject({
-    cloud: z.literal("gke").meta({ description: "A cluster on Google Kubernetes Engine.", examples: ["gke"] }),
-    name: label(40).meta({
-      description:
-        "Name of the cluster, and the beginning of the names of all that the program makes for it; at most " +
-        `${longestGkeName} characters unless the cluster exists. Never change it while the cluster lives: another name is ` +
-        "another cluster.",
-      examples: ["workspaces"],
-    }),
-    account: googleProject.meta({
-      description:
-        "ID of the Google Cloud project. Compared with gcp:project and with what the credentials reach before anything " +
-        "is made.",
-      examples: ["my-project"],
-    }),
-    location: text((value) =>
-      /^[a-z]+-[a-z]+\d+(-[a-z])?$/.test(value)
-        ? undefined
-        : "must be a region such as europe-west1, or a zone such as europe-west1-b",
-    ).meta({
-      description:
-        "Region, with nodes and control plane in several of its zones; or one zone, for trials: there the API is away " +
-        "during each upgrade.",
-      examples: ["europe-west1"],
-    }),
-    existing: z
-      .boolean()
-      .default(false)
-      .meta({ description: "Use the cluster of that name, which is there already, and make none.", examples: [true] }),
-    apiCidrs: z
-      .array(range(0, 32))
-      .min(1)
-      .exactOptional()
-      .meta({
-        description:
-          "Address ranges from which the Kubernetes API can be reached: where people, and the runners of the pipelines, " +
-          "come from. Required unless the cluster exists.",
-        examples: [["192.0.2.0/24"]],
-      }),
-    allowPublicApi: z
-      .boolean()
-      .default(false)
-      .meta({ description: "Allow 0.0.0.0/0, and all else that is wider than /8, in apiCidrs.", examples: [true] }),
-    kubernetesVersion: text((value) =>
-      /^1\.\d+(\.\d+(-gke\.\d+)?)?$/.test(value) ? undefined : "must be a version such as 1.35 or 1.35.8-gke.1000000",
-    )
-      .exactOptional()
-      .meta({
-        description: "Least version of the control plane, instead of what the release channel has at the time.",
-        examples: ["1.35"],
-      }),
-    releaseChannel: z
-      .enum(["RAPID", "REGULAR", "STABLE", "EXTENDED"])
-      .default("REGULAR")
-      .meta({
-        description:
-          "Which versions come, and how soon: https://docs.cloud.google.com/kubernetes-engine/docs/concepts/release-channels.",
-        examples: ["REGULAR"],
-      }),
-    nodes: z
-      .strictObject({
-        machineType: googleMachine
-          .default("e2-standard-4")
-          .meta({ description: "Machine type of the nodes, of an amd64 family.", examples: ["e2-standard-4"] }),
-        min: z
-          .int()
-          .min(1)
-          .default(1)
-          .meta({ description: "Fewest nodes, over all zones together.", examples: [1] }),
-        max: z
-          .int()
-          .min(1)
-          .max(1000)
-          .default(5)
-          .meta({ description: "Most nodes, over all zones together: what the bill can grow to.", examples: [5] }),
-        diskGiB: z
-          .int()
-          .min(20)
-          .max(65536)
-          .default(100)
-          .meta({
-            description: "Boot disk of each node, in GiB: images of workspaces are kept there.",
-            examples: [100],
-          }),
-      })
-      .superRefine(({ min, max }, context) => {
-        if (min > max)
-          context.addIssue({
-            code: "custom",
-            path: ["max"],
-            message: `must not be less than min, which is ${min}`,
-            params: { corrected: String(min) },
-          });
-      })
-      .prefault({})
-      .meta({ description: "The nodes, scaled between min and max by demand." }),
-    network: network.meta({ description: "Address ranges of the network that is made for the cluster." }),
-    maintenance: maintenance.meta({
-      description: "When nodes may be upgraded. What runs on a node ends when its turn comes, workspaces too.",
-    }),
-    encryptionKey: text((value) =>
-      /^projects\/[^/]+\/locations\/[^/]+\/keyRings\/[^/]+\/cryptoKeys\/[^/]+$/.test(value)
-        ? undefined
-        : "must be projects/<project>/locations/<location>/keyRings/<ring>/cryptoKeys/<key>",
-    )
-      .exactOptional()
-      .meta({
-        description:
-          "Key of Cloud KMS, in the cluster's region, that encrypts Kubernetes Secrets on top of Google's own encryption: " +
-          "https://docs.cloud.google.com/kubernetes-engine/docs/how-to/encrypting-secrets.",
-        examples: ["projects/my-project/locations/europe-west1/keyRings/workspaces/cryptoKeys/secrets"],
-      }),
-    protect: z
-      .boolean()
-      .default(true)
-      .meta({
-        description:
-          "Have Pulumi refuse to delete the stack, its cluster and its address. To destroy the stack: set it to false, " +
-          "`pulumi up`, then `pulumi destroy`.",
-        examples: [false],
-      }),
-    labels: googleLabels.default({}).meta({
-      description: "Labels on everything that can have some, beside project and stack.",
-      examples: [{ team: "a" }],
-    }),
-  })
-  .superRefine(
-    ({ existing, name, location, apiCidrs, allowPublicApi, nodes, network: ranges, encryptionKey }, context) => {
-      const refuse = (path: readonly PropertyKey[], message: string, corrected?: unknown) => {
-        context.addIssue({ code: "custom", path: [...path], message, params: { corrected } });
-      };
-      if (existing) return;
-      if (name.length > longestGkeName)
-        refuse(
-          ["name"],
-          `must be at most ${longestGkeName} characters`,
-          name.slice(0, longestGkeName).replace(/-+$/, ""),
-        );
-      // A few ranges that are as wide as this are everybody too.
-      const open = apiCidrs?.findIndex((cidr) => addresses(cidr) > addresses("0.0.0.0/8")) ?? -1;
-      if (open >= 0 && !allowPublicApi)
-        refuse(
-          ["apiCidrs", open],
-          "opens the Kubernetes API to the internet: name the ranges that people and runners come from, or allow it by " +
-            "allowPublicApi",
-          "192.0.2.0/24",
-        );
-      // A pool begins with one node in each zone, and a region has three: https://docs.cloud.google.com/kubernetes-engine/docs/concepts/regional-clusters
-      if (!/-[a-z]$/.test(location) && nodes.max < 3)
-        refuse(["nodes", "max"], "must be 3 or more in a region, which begins with one node in each of its zones", "3");
-      const region = location.replace(/-[a-z]$/, "");
-      const [, place = region] = /\/locations\/([^/]+)\//.exec(encryptionKey ?? "") ?? [];
-      if (place !== region) refuse(["encryptionKey"], `must be a key in ${region}, where the cluster is`);
-      // One more while a node is replaced: https://docs.cloud.google.com/kubernetes-engine/docs/how-to/flexible-pod-cidr
-      const room = { nodes: addresses(ranges.nodes) - 4, pods: addresses(ranges.pods) / 256 };
-      for (const [which, most] of Object.entries(room))
-        if (most > 0 && most < nodes.max + 1)
-          refuse(
-            ["network", which],
-            `is too small: it has room for ${Math.floor(most)} nodes, and nodes.max is ${nodes.max}, with one more during upgrades`,
-          );
-    },
-  );
 
 /** One member for each `cluster.cloud`. */
 const cluster = z.discriminatedUnion("cloud", [
@@ -873,7 +526,6 @@ export interface KeyPair {
 }
 
 /** Stack config of a cluster on Google Kubernetes Engine. */
-export type GkeConfig = Readonly<z.output<typeof gke>>;
 
 /** The cluster to install on: the text of one cloud's settings and the secrets that only this cloud has. */
 export type ClusterConfig =

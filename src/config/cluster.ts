@@ -1,0 +1,112 @@
+import { accessSync, constants } from "node:fs";
+import { delimiter, isAbsolute, join } from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { onlyOfMadeClusters } from "./made-cluster";
+import { keyText, member, removeCommand, secretCommand, setCommand, show } from "./faults";
+import { checkKubeconfig } from "./kubeconfig";
+import { settings, type ClusterConfig } from "./schema";
+import type { StackConfig } from "./stack-config";
+
+/**
+ * Reads what the stack says of its cluster, and refuses what its cloud would refuse or never read.
+ * Undefined when there are faults.
+ */
+export function readCluster(stack: StackConfig): ClusterConfig | undefined {
+  const cluster = stack.setting("cluster", settings.cluster);
+  switch (cluster?.cloud ?? member(stack.raw["cluster"], "cloud")) {
+    case "gke":
+      requireSame(stack, "gcp:project", "project");
+      requireCommand(stack, "gke-gcloud-auth-plugin", "gcloud components install gke-gcloud-auth-plugin");
+      requireApiCidrs(stack);
+      refuseOfMadeClusters(stack);
+      return cluster?.cloud === "gke" ? cluster : undefined;
+    default:
+      return readSelfManagedCluster(stack, cluster?.cloud === "self-managed" ? cluster : undefined);
+  }
+}
+
+/** A setting of the provider that decides where things are made has to be what the stack says. @param is what it stands for. */
+function requireSame(stack: StackConfig, key: string, is: string): void {
+  const account = member(stack.raw["cluster"], "account");
+  const set = pulumi.runtime.allConfig()[key];
+  if (typeof account !== "string" || set === account) return;
+  stack.faults.push({
+    subject: `${key} is ${set === undefined ? "not set" : show(set)}`,
+    rule: `It must be the ${is} that ${keyText(["cluster", "account"])} names, ${show(account)}: that is where everything is made.`,
+    remedy: [setCommand([key], account)],
+  });
+}
+
+/** @param remedy what installs the command. */
+function requireCommand(stack: StackConfig, command: string, remedy: string): void {
+  if (isOnPath(command)) return;
+  stack.faults.push({
+    subject: `The command ${command} is not on the PATH here`,
+    rule: "It gives the kubeconfig's user its credentials; without it nothing can be installed on the cluster.",
+    remedy: [remedy],
+  });
+}
+
+/** From where the API of a cluster can be reached is nothing to guess. */
+function requireApiCidrs(stack: StackConfig): void {
+  const raw = stack.raw["cluster"];
+  if (member(raw, "existing") === true || member(raw, "apiCidrs") !== undefined) return;
+  stack.faults.push({
+    subject: `${keyText(["cluster", "apiCidrs"])} is not set`,
+    rule: "Address ranges from which the Kubernetes API can be reached: where people, and the runners of the pipelines, come from.",
+    remedy: [setCommand(["cluster", "apiCidrs", 0], "192.0.2.0/24")],
+  });
+}
+
+/** A setting that cannot have an effect is a misunderstanding, and better known at once. */
+function refuseOfMadeClusters(stack: StackConfig): void {
+  const raw = stack.raw["cluster"];
+  if (member(raw, "existing") !== true) return;
+  for (const key of onlyOfMadeClusters.filter((name) => member(raw, name) !== undefined))
+    stack.faults.push({
+      subject: `${keyText(["cluster", key])} is set`,
+      rule: "It says how to make a cluster, and cluster.existing says that there is one: the program changes nothing of that.",
+      remedy: [removeCommand(["cluster", key])],
+    });
+}
+
+type SelfManagedConfig = Extract<ClusterConfig, { cloud: "self-managed" }>;
+
+function readSelfManagedCluster(
+  stack: StackConfig,
+  cluster: Omit<SelfManagedConfig, "kubeconfig"> | undefined,
+): SelfManagedConfig | undefined {
+  const text = stack.secret("kubeconfig");
+  if (text === undefined) return undefined;
+  const path = ["cluster", "context"];
+  const context = path.reduce<unknown>(member, stack.raw);
+  const checked = checkKubeconfig(text, typeof context === "string" && context !== "" ? context : undefined, isOnPath);
+  for (const problem of checked.problems) stack.refuseSecret("kubeconfig", problem);
+  if (checked.wrongContext) {
+    const { rule, existing } = checked.wrongContext;
+    stack.faults.push({
+      subject: `${keyText(path)} is ${context === undefined ? "not set" : show(context)}`,
+      rule,
+      remedy: [existing[0] === undefined ? secretCommand("kubeconfig") : setCommand(path, existing[0])],
+    });
+  }
+  stack.warnings.push(...checked.warnings);
+  if (cluster === undefined || checked.kubeconfig === undefined) return undefined;
+  return { ...cluster, kubeconfig: pulumi.secret(checked.kubeconfig) };
+}
+
+/** On Windows a command is found by any of the endings in PATHEXT. */
+function isOnPath(command: string): boolean {
+  const directories = isAbsolute(command) ? [""] : (process.env["PATH"] ?? "").split(delimiter);
+  const endings = ["", ...(process.env["PATHEXT"] ?? "").split(";")];
+  return directories.some((directory) =>
+    endings.some((ending) => {
+      try {
+        accessSync(join(directory, command + ending), constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    }),
+  );
+}

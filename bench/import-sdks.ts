@@ -12,4 +12,4 @@ import "@pulumi/random/randomPassword";
 import "@pulumi/tls/privateKey";
 import "@pulumi/tls/selfSignedCert";
 
-if (process.argv[2] === "gke") void import("./import-gcp");
+if (process.argv[2] === "gke") void import("./import-gke");

@@ -1,8 +1,11 @@
 /** The whole program once, against mocks: what a start costs without the engine. The argument is the cloud. */
 import { delimiter, join } from "node:path";
+import { clouds } from "../test/support/clouds";
 import { runProgram } from "../test/support/program";
-import { gkeStack, stack } from "../test/support/stacks";
+import { cloudStack, stack } from "../test/support/stacks";
 
-// The command that the program looks for need not be on this machine.
+// The commands that the program looks for need not be on this machine.
 process.env["PATH"] = `${join(__dirname, "commands")}${delimiter}${process.env["PATH"] ?? ""}`;
-void runProgram(process.argv[2] === "gke" ? gkeStack() : stack({ ingress: { controller: "traefik" } }));
+const cloud = process.argv[2] ?? "";
+const isCloud = (name: string): name is keyof typeof clouds => name in clouds;
+void runProgram(isCloud(cloud) ? cloudStack(cloud) : stack({ ingress: { controller: "traefik" } }));

@@ -8,7 +8,8 @@ import { claimFolder } from "./folder";
 import { installPlugins } from "./plugins/install";
 import type { Progress } from "./progress";
 import { refuseAtWork, restoreCheckpoint } from "./recovery";
-import { ensureStack } from "./stack";
+import { configInFile, ensureStack } from "./stack";
+import { isMade } from "./thrown-away";
 import { ensureToolchain, type Toolchain } from "./toolchain/toolchain";
 
 /**
@@ -26,7 +27,10 @@ export async function prepare(
   const toolchain = await ensureToolchain(progress);
   await claimFolder(engine);
   await mkdir(engine.kwok, { recursive: true });
-  await progress.step("Kubernetes control plane", () => ensureCluster(engine, toolchain, cluster));
+  const withoutStorageClass = isMade(await configInFile(engine.stack));
+  await progress.step("Kubernetes control plane", () =>
+    ensureCluster(engine, toolchain, { withoutStorageClass, ...cluster }),
+  );
   await progress.step("charts, plugins and stack config", async () => {
     await ensurePulumi(engine, toolchain);
     await installPlugins({ ...engine, helm: toolchain.helm });

@@ -14,8 +14,16 @@ export interface ThrownAwayConfig {
 
 const namespace = "gitlab-workspaces";
 
-/** Settings by which a provider knows whose account it works in: it has to be that of `cluster.account`. */
-const accountKeys: Readonly<Record<string, string>> = { gke: "gcp:project" };
+/** The setting by which a provider knows whose account it works in, as `cluster.account` has it to be. */
+const accountSettings: Readonly<Record<string, (account: unknown) => readonly [key: string, value: unknown]>> = {
+  gke: (account) => ["gcp:project", account],
+};
+
+/** Whether a stack of this config makes its cluster. */
+export function isMade(config: Readonly<Record<string, unknown>>): boolean {
+  const cluster = config[`${namespace}:cluster`] as Readonly<Record<string, unknown>> | undefined;
+  return cluster !== undefined && cluster["cloud"] !== "self-managed" && cluster["existing"] !== true;
+}
 
 /**
  * What runs on this machine, where everything is thrown away, of the config of a stack that is meant for elsewhere.
@@ -28,15 +36,14 @@ export function thrownAway(file: Readonly<Record<string, unknown>>, chartReposit
     [`${namespace}:charts`]: localCharts(file[`${namespace}:charts`], chartRepository),
   };
   const cluster = file[`${namespace}:cluster`] as Readonly<Record<string, unknown>> | undefined;
-  const made = cluster !== undefined && cluster["cloud"] !== "self-managed" && cluster["existing"] !== true;
-  if (made && cluster["protect"] !== false) {
+  if (isMade(file) && cluster?.["protect"] !== false) {
     config[`${namespace}:cluster`] = { ...cluster, protect: false };
     differences.push("cluster.protect is false");
   }
-  const accountKey = accountKeys[String(cluster?.["cloud"])];
-  if (accountKey !== undefined && cluster?.["account"] !== file[accountKey]) {
-    config[accountKey] = cluster?.["account"];
-    differences.push(`${accountKey} is cluster.account`);
+  const [key, value] = accountSettings[String(cluster?.["cloud"])]?.(cluster?.["account"]) ?? [];
+  if (key !== undefined && JSON.stringify(value) !== JSON.stringify(file[key])) {
+    config[key] = value;
+    differences.push(`${key} is cluster.account`);
   }
   if ((file[`${namespace}:tls`] as { mode?: unknown } | undefined)?.mode === "provided") {
     differences.push("the certificate in tls is generated, with its key");

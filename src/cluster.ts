@@ -23,8 +23,12 @@ export interface Cluster {
 export interface LoadBalancer {
   /** Annotations for every such Service. */
   readonly annotations: Readonly<Record<string, string>>;
-  /** IP address that is kept for the ingress controller's Service, and for no other; absent where the cloud picks one. */
-  readonly ingressAddress?: pulumi.Output<string>;
+  /** What only the ingress controller's Service asks for, because there is one of it: an address that is kept. */
+  readonly ingress?: {
+    readonly annotations?: Readonly<Record<string, pulumi.Input<string>>>;
+    /** IP address for `spec.loadBalancerIP`. */
+    readonly loadBalancerIP?: pulumi.Output<string>;
+  };
 }
 
 /**

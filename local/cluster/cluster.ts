@@ -24,14 +24,16 @@ export interface ClusterOptions {
   readonly podReadySeconds?: number;
   /** Seconds until the load balancer of a Service has an address; at once when absent. */
   readonly loadBalancerSeconds?: number;
+  /** Whether a new cluster has no StorageClass, because a cloud is to bring its own. */
+  readonly withoutStorageClass?: boolean;
 }
 
 /** What `status` says of the cluster. */
 export type ClusterState = "absent" | "stopped" | "running";
 
 /**
- * Returns when the engine's Kubernetes API answers, its nodes are registered and its default StorageClass is there: a
- * real API server, etcd, controller manager and scheduler, with nodes and pods played by kwok. Starts the cluster again
+ * Returns when the engine's Kubernetes API answers, its nodes are registered and its default StorageClass is there,
+ * unless it is to have none: a real API server, etcd, controller manager and scheduler, with nodes and pods played by kwok. Starts the cluster again
  * when it was stopped, or what of it has ended; makes it when there is none. Every listener is on 127.0.0.1.
  * @throws Failure with kwokctl's last lines when the control plane does not come up.
  */
@@ -47,7 +49,8 @@ export async function ensureCluster(
   await writeKubeconfig(engine, toolchain);
   const furnished = join(engine.kwok, "furnished");
   if (!existsSync(furnished)) {
-    await kubectl(engine, toolchain, ["apply", "-f", join(__dirname, "storage-class.yaml")]);
+    if (options.withoutStorageClass !== true)
+      await kubectl(engine, toolchain, ["apply", "-f", join(__dirname, "storage-class.yaml")]);
     await kwokctl(engine, toolchain, ["scale", "node", "--replicas", String(nodes)]);
     // The default namespace's account appears last of what a new cluster needs before the first pod can be made.
     await waitFor("the cluster's default ServiceAccount", async () => {
@@ -219,14 +222,18 @@ async function allStages(
     ...(await readdir(join(toolchain.stages, "volume", "fast"))).filter(isStage).map((file) => `volume/fast/${file}`),
   ].map((file) => join(toolchain.stages, file));
   const documents = await Promise.all([...stock, join(__dirname, "stages.yaml")].map((f) => readFile(f, "utf8")));
-  return documents
-    .flatMap((text) => parseAllDocuments(text))
-    .map((document) => {
-      const seconds = delays.get(String(document.getIn(["metadata", "name"]))) ?? 0;
-      if (seconds > 0) document.setIn(["spec", "delay"], { durationMilliseconds: seconds * 1000 });
-      return document.toString({ directives: false });
-    })
-    .join("\n---\n");
+  return (
+    documents
+      // kwok provisions claims of its own StorageClass alone, and clouds bring others.
+      .map((text) => text.replaceAll("self.spec.storageClassName == 'kwok-volume'", "has(self.spec.storageClassName)"))
+      .flatMap((text) => parseAllDocuments(text))
+      .map((document) => {
+        const seconds = delays.get(String(document.getIn(["metadata", "name"]))) ?? 0;
+        if (seconds > 0) document.setIn(["spec", "delay"], { durationMilliseconds: seconds * 1000 });
+        return document.toString({ directives: false });
+      })
+      .join("\n---\n")
+  );
 }
 
 /** Containers of the charts, each with a log of its own. */

@@ -9,6 +9,7 @@ import {
   type LoadBalancer,
   type Operation,
 } from "./cloud/account";
+import { clear, furnish } from "./cloud/furnishing";
 import { controlPlane, type Observation, observer, part } from "./cloud/observation";
 import { marked } from "./cloud/secrets";
 import { covers, projected, propertyChanges, steps } from "./kubernetes/diff";
@@ -71,7 +72,12 @@ export interface ResourceType {
   /** What the cloud's messages call it. */
   readonly noun: string;
   /** The input that is filled when it is left out, and the longest that it may be. */
-  readonly autoname?: { readonly property: string; readonly longest: number };
+  readonly autoname?: {
+    readonly property: string;
+    readonly longest: number;
+    /** What stands between the resource's name and the random part; `-` when absent. */
+    readonly separator?: string;
+  };
   readonly required?: readonly string[];
   readonly match?: Readonly<Record<string, RegExp>>;
   readonly oneOf?: Readonly<Record<string, readonly string[]>>;
@@ -123,6 +129,8 @@ export interface CloudTable {
     readonly nodes?: string;
     /** Paths of the cluster's references that its load balancers keep in use too. */
     readonly loadBalancersHold: readonly string[];
+    /** What a cluster's own API has from the beginning, in an order in which it can be made: StorageClasses, definitions. */
+    readonly born: (context: Context) => readonly Properties[];
   };
   /** The type of reserved addresses, and how a Service asks for one. */
   readonly addresses: {
@@ -146,6 +154,10 @@ export interface FunctionCall extends Omit<Context, "inputs" | "outputs" | "seri
 export interface World {
   readonly sleep: (seconds: number) => Promise<void>;
   readonly observe: () => Promise<Observation>;
+  /** Puts what a cluster is born with on the control plane. */
+  readonly furnish: (objects: readonly Properties[]) => Promise<void>;
+  /** Takes it away again, when the cluster goes. */
+  readonly clear: (objects: readonly Properties[]) => Promise<void>;
 }
 
 const DEFAULTS = "__defaults";
@@ -159,6 +171,8 @@ export function cloud(table: CloudTable, host: Host, world: Partial<World> = {})
   const account = new Account(host.settings["account"] ?? "", table.name);
   const sleep = world.sleep ?? ((seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000)));
   const look = world.observe ?? observer(host.settings);
+  const put = world.furnish ?? ((objects) => furnish(controlPlane(host.settings), objects));
+  const take = world.clear ?? ((objects) => clear(controlPlane(host.settings), objects));
   let configured: Properties | undefined;
 
   const configuration = (): Properties => {
@@ -222,13 +236,13 @@ export function cloud(table: CloudTable, host: Host, world: Partial<World> = {})
     const failures: CheckFailure[] = [];
     const property = definition.autoname?.property;
     if (definition.autoname && property !== undefined && isUnset(news[property])) {
-      const { longest } = definition.autoname;
+      const { longest, separator = "-" } = definition.autoname;
       const former = olds[property];
       const proposed =
         !isUnset(former) && defaulted(olds).includes(property)
           ? former
           : autonaming === undefined
-            ? `${name.toLowerCase()}-${randomBytes(4).toString("hex").slice(0, 7)}`
+            ? `${name.toLowerCase()}${separator}${randomBytes(4).toString("hex").slice(0, 7)}`
             : autonaming.proposed;
       if (autonaming?.disabled === true && proposed !== former) {
         failures.push({ property, reason: `automatic naming is disabled: give "${property}"` });
@@ -300,6 +314,7 @@ export function cloud(table: CloudTable, host: Host, world: Partial<World> = {})
       added(table, behaviour, type, definition, inputs, content, context),
     );
     await lag("create", type);
+    if (type === table.cluster.type) await put(table.cluster.born(context(await account.read(), inputs, object)));
     const created = {
       id: object.id,
       inputs: request.inputs,
@@ -385,13 +400,16 @@ export function cloud(table: CloudTable, host: Host, world: Partial<World> = {})
       });
     if (await gone()) return;
     await lag("delete", type);
+    let removed: CloudObject | undefined;
     await account.change((content) => {
       const object = find(content, type, id, partition);
       if (!object) return;
       // Somebody may have begun to use it while it was being deleted.
       refuseDelete(table, definition, object, content);
       content.objects = content.objects.filter((other) => other !== object);
+      removed = object;
     });
+    if (removed && type === table.cluster.type) await take(table.cluster.born(context(EMPTY, removed.inputs, removed)));
   };
 
   const noted = (op: Operation, { type, name }: { type: string; name: string }, preview?: boolean): void => {

@@ -171,7 +171,7 @@ class GkeCluster extends pulumi.ComponentResource implements Cluster {
       address: cluster.endpoint,
       authority: cluster.masterAuth.clusterCaCertificate,
     });
-    this.loadBalancer = { annotations: loadBalancerAnnotations, ingressAddress: address.address };
+    this.loadBalancer = { annotations: loadBalancerAnnotations, ingress: { loadBalancerIP: address.address } };
     this.provider = kubernetesProvider(answering(this.kubeconfig), cluster.id, { ...own, dependsOn: [pool, address] });
     this.registerOutputs({});
   }

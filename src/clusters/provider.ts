@@ -3,16 +3,18 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { Secret } from "../config/schema";
 
 /**
- * The Kubernetes provider of any cluster.
+ * A Kubernetes provider of any cluster: `kubernetes` for what the platform puts there, under other names for what belongs to
+ * the cluster itself.
  * @param identifier tells the cluster, and not its address: a new kubeconfig for a living cluster must replace nothing.
  */
 export function kubernetesProvider(
   kubeconfig: Secret,
   identifier: pulumi.Input<string>,
   opts: pulumi.ResourceOptions,
+  name = "kubernetes",
 ): k8s.Provider {
   return new k8s.Provider(
-    "kubernetes",
+    name,
     {
       kubeconfig,
       clusterIdentifier: identifier,

@@ -24,10 +24,13 @@ export interface IngressArgs {
   readonly config: IngressConfig;
   readonly charts: Readonly<Record<"ingress-nginx" | "traefik", ChartConfig>>;
   readonly names: Names;
-  /** Annotations that a LoadBalancer Service needs on this cluster, and the address kept for the controller's, if one is. */
+  /** What a LoadBalancer Service needs on this cluster, and how the controller's asks for the address kept for it, if one is. */
   readonly loadBalancer: {
     readonly annotations: Readonly<Record<string, string>>;
-    readonly ingressAddress?: pulumi.Output<string>;
+    readonly ingress?: {
+      readonly annotations?: Readonly<Record<string, pulumi.Input<string>>>;
+      readonly loadBalancerIP?: pulumi.Output<string>;
+    };
   };
 }
 
@@ -92,7 +95,7 @@ class IngressNginx extends pulumi.ComponentResource implements IngressController
 
   constructor(
     name: string,
-    { charts, names, loadBalancer: { annotations, ingressAddress } }: IngressArgs,
+    { charts, names, loadBalancer: { annotations, ingress = {} } }: IngressArgs,
     namespaceName: string,
     opts: pulumi.ComponentResourceOptions,
   ) {
@@ -122,8 +125,8 @@ class IngressNginx extends pulumi.ComponentResource implements IngressController
             // A reload of the controller cuts the WebSockets of workers that are still draining after this time.
             config: { "worker-shutdown-timeout": `${idleSeconds}s` },
             service: {
-              annotations,
-              ...(ingressAddress === undefined ? {} : { loadBalancerIP: ingressAddress }),
+              annotations: { ...annotations, ...ingress.annotations },
+              ...(ingress.loadBalancerIP === undefined ? {} : { loadBalancerIP: ingress.loadBalancerIP }),
             },
           },
         },
@@ -155,7 +158,7 @@ class Traefik extends pulumi.ComponentResource implements IngressController {
 
   constructor(
     name: string,
-    { charts, names, loadBalancer: { annotations, ingressAddress } }: IngressArgs,
+    { charts, names, loadBalancer: { annotations, ingress = {} } }: IngressArgs,
     namespaceName: string,
     opts: pulumi.ComponentResourceOptions,
   ) {
@@ -200,8 +203,8 @@ class Traefik extends pulumi.ComponentResource implements IngressController {
             },
           },
           service: {
-            annotations,
-            ...(ingressAddress === undefined ? {} : { spec: { loadBalancerIP: ingressAddress } }),
+            annotations: { ...annotations, ...ingress.annotations },
+            ...(ingress.loadBalancerIP === undefined ? {} : { spec: { loadBalancerIP: ingress.loadBalancerIP } }),
           },
           global: { checkNewVersion: false, sendAnonymousUsage: false },
         },

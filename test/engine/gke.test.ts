@@ -5,16 +5,25 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { parse } from "yaml";
 import { ensureCluster } from "../../local/cluster/cluster";
-import type { Behaviour } from "../../local/plugins/cloud/account";
 import { project } from "../../local/stack";
-import { type CloudAccount, cloudAccount } from "../support/cloud-account";
-import { type Ended, startEngine, type Step, type TestEngine } from "../support/engine";
+import type { CloudAccount } from "../support/cloud-account";
+import {
+  asksForNoMore,
+  type CloudLife,
+  type CloudStack,
+  comesToLife,
+  domain,
+  followsItsGuide,
+  isTakenDown,
+  recovers,
+  startCloud,
+  told,
+} from "../support/cloud-suite";
 import { brokenReferences } from "../support/live-references";
-import { follow, section } from "../support/recovery-pages";
+import { section } from "../support/recovery-pages";
 import { workspace } from "../support/workspace";
 
 const guide = "../gke.md";
-const domain = "workspaces.example.com";
 
 /** Everything that the example stack makes, but for providers. */
 const made = [
@@ -116,139 +125,41 @@ const permissions: Readonly<Record<string, readonly string[]>> = {
   "delete gcp:container/nodePool:NodePool": [],
 };
 
-const isProvider = (type: string): boolean => type.startsWith("pulumi:providers:");
-const told = (steps: readonly Step[]): string[] => steps.map(({ op, type, name }) => `${op} ${type} ${name}`).sort();
-
-/** A resource as the state has it. */
-interface Recorded {
-  readonly type: string;
-  readonly urn: string;
-  readonly external?: boolean;
-  readonly custom: boolean;
-  readonly dependencies?: readonly string[];
-  /** `<urn>::<id>` */
-  readonly provider?: string;
-}
-
-/** The longest chain of resources each of which waits for the one before, by the last words of their types; nothing that is only read. */
-function longestChain(resources: readonly Recorded[]): string[] {
-  const chains = new Map<string, string[]>();
-  // The engine writes down a resource after all that it depends on.
-  for (const { type, urn, external, custom, dependencies = [], provider = "" } of resources) {
-    const needed = [...dependencies, provider.split("::").slice(0, -1).join("::")];
-    const longest = needed
-      .map((each) => chains.get(each) ?? [])
-      .reduce((one, other) => (other.length > one.length ? other : one), []);
-    const own = custom && external !== true && !urn.includes("::default_") ? [type.split(":").at(-1) ?? ""] : [];
-    chains.set(urn, [...longest, ...own]);
-  }
-  return [...chains.values()].reduce((one, other) => (other.length > one.length ? other : one), []);
-}
+const life: CloudLife = {
+  ...{ stack: "gke", cloud: "gcp", made },
+  chain: [
+    "Network",
+    "Subnetwork",
+    "Cluster",
+    "NodePool",
+    "kubernetes",
+    "Namespace",
+    "Secret",
+    "Release",
+    "DestroyGuard",
+  ],
+  records: async (account) => {
+    const { objects } = await account.content();
+    const address = objects.find(({ type }) => type === "gcp:compute/address:Address");
+    return { type: "A", value: address?.outputs["address"] };
+  },
+};
 
 describe("A stack on GKE, on a stand-in account", () => {
-  let engine: TestEngine;
+  let engine: CloudStack;
   let account: CloudAccount;
 
   before(async function () {
     this.timeout(3_600_000);
-    engine = await startEngine({ stack: "gke" });
-    account = cloudAccount(engine, "gcp");
+    engine = await startCloud(life);
+    ({ account } = engine);
   });
 
   after(async () => {
     await engine.stop();
   });
 
-  async function fails(arguments_: readonly string[]): Promise<string> {
-    const { exitCode, all } = await engine.pulumi(arguments_);
-    assert.notEqual(exitCode, 0, all);
-    return all;
-  }
-
-  /** Does what the guide says, and expects it to work. */
-  async function does(heading: string, input = ""): Promise<Ended> {
-    const ended = await follow(engine, section(guide, heading), {}, input);
-    assert.equal(ended.exitCode, 0, ended.all);
-    return ended;
-  }
-
-  async function clusterConfig(): Promise<object> {
-    const { config } = parse(await readFile(engine.engine.stackConfig, "utf8")) as { config: Record<string, object> };
-    return config["gitlab-workspaces:cluster"]!;
-  }
-
-  /** Changes settings of the cluster, for as long as `work` takes. */
-  async function withCluster<T>(changes: Readonly<Record<string, unknown>>, work: () => Promise<T>): Promise<T> {
-    const before = await readFile(engine.engine.stackConfig, "utf8");
-    await engine.configure({ cluster: { ...(await clusterConfig()), ...changes } });
-    try {
-      return await work();
-    } finally {
-      await writeFile(engine.engine.stackConfig, before);
-    }
-  }
-
-  async function state(): Promise<Recorded[]> {
-    const { stdout } = await engine.pulumi(["stack", "export"]);
-    const { deployment } = JSON.parse(stdout) as { deployment: { resources?: Recorded[] } };
-    return deployment.resources ?? [];
-  }
-
-  /** Types of what the account has, sorted; with the load balancers and disks that the cluster made. */
-  async function inAccount(): Promise<string[]> {
-    const { objects, loadBalancers, disks } = await account.content();
-    return [
-      ...objects.map(({ type }) => type),
-      ...loadBalancers.map(({ namespace, name }) => `load balancer ${namespace}/${name}`),
-      ...disks.map(({ namespace, name }) => `disk ${namespace}/${name}`),
-    ].sort();
-  }
-
-  it("is previewed with the names and kinds that up makes", async () => {
-    const { stdout, exitCode, all } = await engine.pulumi(["preview", "--json"]);
-    assert.equal(exitCode, 0, all);
-    const { steps } = JSON.parse(stdout) as { steps: { op: string; urn: string; newState: { type: string } }[] };
-    const wanted = (list: readonly { op: string; type: string; name: string }[]): string[] =>
-      list.filter(({ op, type }) => op === "create" && !isProvider(type)).map(({ type, name }) => `${type} ${name}`);
-    const planned = steps.map(({ op, urn, newState: { type } }) => ({ op, type, name: urn.split("::").at(-1) ?? "" }));
-    assert.deepEqual(wanted(planned).sort(), made);
-    assert.deepEqual(await inAccount(), [], "a preview makes nothing");
-    assert.deepEqual(wanted(await engine.up()).sort(), made);
-  });
-
-  it("has no longer chain of what waits for each other than its guide shows", async () => {
-    // Network, Subnetwork, Cluster, NodePool, provider, Namespace, Secret, Release, DestroyGuard.
-    const chain = longestChain(await state());
-    assert.equal(chain.length, 9, chain.join(" > "));
-  });
-
-  it("is live on the Kubernetes API, with nothing that leads nowhere", async () => {
-    assert.deepEqual(await brokenReferences(engine), []);
-    const { stdout } = await engine.pulumi(["stack", "output", "--json"]);
-    const { workspacesUrl } = JSON.parse(stdout) as { workspacesUrl: string };
-    assert.equal(workspacesUrl, `https://${domain}`);
-  });
-
-  it("has its records lead to the address that is kept for the ingress controller", async () => {
-    const { objects } = await account.content();
-    const { address } = objects.find(({ type }) => type === "gcp:compute/address:Address")!.outputs;
-    const { stdout } = await engine.pulumi(["stack", "output", "--json", "dnsRecords"]);
-    assert.deepEqual(JSON.parse(stdout), [
-      { name: domain, type: "A", value: address },
-      { name: `*.${domain}`, type: "A", value: address },
-    ]);
-    const service = await engine.get<{ spec: { loadBalancerIP: string } }>(
-      ...["service", "traefik", "--namespace", "gitlab-ingress-controller"],
-    );
-    assert.equal(service.spec.loadBalancerIP, address);
-  });
-
-  it("changes nothing in a second up, and finds nothing changed in a refresh", async () => {
-    assert.deepEqual(told(await engine.up()), []);
-    const refreshed = await engine.pulumi(["refresh", "--yes", "--skip-preview", "--expect-no-changes"]);
-    assert.equal(refreshed.exitCode, 0, refreshed.all);
-    assert.deepEqual(told(await engine.up()), []);
-  });
+  comesToLife(() => engine, life);
 
   it("has the autoscaler's evictions of workspaces refused by the API server, and a person's not", async () => {
     for (const object of workspace({ id: "1-2-evicted", domain })) await engine.apply(object);
@@ -287,30 +198,7 @@ describe("A stack on GKE, on a stand-in account", () => {
     await rm(scratch, { recursive: true });
   });
 
-  it("is set up by the commands of its guide, and reached by the kubeconfig that it hands out", async () => {
-    const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-guide-"));
-    const key = await engine.pulumi(["config", "get", "gitlab-workspaces:tlsKey"]);
-    await writeFile(join(scratch, "privkey.pem"), `${key.stdout}\n`);
-    await writeFile(join(scratch, "oauth-client-secret.txt"), "an-oauth-secret\n");
-    await writeFile(join(scratch, "agent-token.txt"), "an-agent-token\n");
-    const { commands } = section(guide, "First deployment");
-    // The first block copies the example into the working tree.
-    const here = commands
-      .slice(1)
-      .map((block) =>
-        block.replaceAll(
-          /([<>] |--kubeconfig )([\w-]+\.(?:txt|pem|json))/g,
-          (_, before: string, file: string) => `${before}'${join(scratch, file)}'`,
-        ),
-      );
-    assert.equal(here.length, 2);
-    const { exitCode, all } = await follow(engine, { symptom: [], commands: here });
-    assert.equal(exitCode, 0, all);
-    assert.match(all, /node-0+/, "the nodes are listed");
-    const kubeconfig = await readFile(join(scratch, "kubeconfig.json"), "utf8");
-    assert.doesNotMatch(kubeconfig, /client-(certificate|key)|token/);
-    await rm(scratch, { recursive: true });
-  });
+  followsItsGuide(() => engine, life);
 
   it("lets another stack take its cluster as one that exists, which makes nothing of Google's and leaves it as it is", async () => {
     const before = await account.content();
@@ -365,7 +253,7 @@ describe("A stack on GKE, on a stand-in account", () => {
       network: { nodes: "10.0.0.0/19", pods: "10.4.0.0/14", services: "10.8.0.0/20" },
       maintenance: { days: ["sunday"], hour: 3, hours: 12 },
     };
-    const done = await withCluster(changes, () => engine.up());
+    const done = await engine.withCluster(changes, () => engine.up());
     assert.deepEqual(told(done), [
       "update gcp:compute/address:Address workspaces",
       "update gcp:compute/subnetwork:Subnetwork workspaces",
@@ -380,14 +268,14 @@ describe("A stack on GKE, on a stand-in account", () => {
     );
     assert.ok(loadBalancers[0]!.holds.includes(id), "it keeps the address in use");
     // A range that has grown does not shrink again.
-    await engine.configure({ cluster: { ...(await clusterConfig()), network: changes.network } });
+    await engine.configure({ cluster: { ...(await engine.clusterConfig()), network: changes.network } });
     assert.deepEqual([...new Set((await engine.up()).map(({ op }) => op))], ["update"], "and back again");
   });
 
   it("does what its guide says of scaling and of upgrades", async () => {
     const before = await readFile(engine.engine.stackConfig, "utf8");
-    await does("Scaling");
-    await does("Kubernetes upgrades");
+    await engine.does("Scaling");
+    await engine.does("Kubernetes upgrades");
     const { objects } = await account.content();
     const pool = objects.find(({ type }) => type === "gcp:container/nodePool:NodePool")!;
     assert.equal((pool.inputs["autoscaling"] as { totalMaxNodeCount: number }).totalMaxNodeCount, 20);
@@ -397,115 +285,45 @@ describe("A stack on GKE, on a stand-in account", () => {
   });
 
   it("is replaced by what its guide names, and protection stops that in the preview", async () => {
-    await withCluster({ protect: true }, () => engine.up());
+    await engine.withCluster({ protect: true }, () => engine.up());
     const before = (await account.content()).objects;
     for (const change of [{ location: "europe-west4" }, { name: "another" }]) {
-      const protect = await withCluster({ ...change, protect: true }, () => fails(["up", "--yes"]));
+      const protect = await engine.withCluster({ ...change, protect: true }, () => engine.fails(["up", "--yes"]));
       assert.match(protect, /(unable to replace|cannot be deleted)[^]*protect/, JSON.stringify(change));
       assert.deepEqual((await account.content()).objects, before, JSON.stringify(change));
     }
     const pods = { network: { nodes: "10.0.0.0/19", pods: "10.12.0.0/14", services: "10.8.0.0/20" } };
-    const inUse = await withCluster({ ...pods, protect: true }, () => fails(["up", "--yes", "--skip-preview"]));
+    const inUse = await engine.withCluster({ ...pods, protect: true }, () =>
+      engine.fails(["up", "--yes", "--skip-preview"]),
+    );
     assert.match(inUse, /the secondary range 'pods' is already being used/);
     assert.deepEqual((await account.content()).objects, before);
   });
 
-  it("is not destroyed while it is protected, and nothing is touched", async () => {
-    // What is secret is encrypted anew in each export.
-    const there = async () => ({
-      objects: (await account.content()).objects,
-      state: (await state()).map(({ urn }) => urn),
-    });
-    const before = await there();
-    const all = await fails(["destroy", "--yes", "--skip-preview"]);
-    assert.match(all, /destroy-guard[^]* cannot be deleted\s+because it is protected/);
-    assert.deepEqual(await there(), before);
-  });
+  isTakenDown(() => engine, life, "gcp:container/cluster:Cluster");
 
-  it("is not destroyed while there are workspaces with volumes, and is destroyed whole as its guide says", async () => {
-    for (const object of workspace({ id: "1-3-kept", domain })) await engine.apply(object);
-    const namespace = "gl-rd-ns-1-3-kept";
-    await engine.apply({
-      apiVersion: "v1",
-      kind: "PersistentVolumeClaim",
-      metadata: { name: "data", namespace },
-      spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } },
-    });
-    const { commands } = section(guide, "Teardown");
-    assert.equal(commands.length, 1);
-    const lines = commands[0]!.split("\n");
-    const teardown = (some: readonly string[]) => follow(engine, { symptom: [], commands: [some.join("\n")] });
-
-    const refused = await teardown(lines.filter((line) => !line.includes("stack rm")));
-    assert.notEqual(refused.exitCode, 0, refused.all);
-    assert.match(refused.all, /workspace-1-3-kept/);
-    assert.ok((await inAccount()).includes("gcp:container/cluster:Cluster"));
-
-    await engine.kubectl("delete", "namespace", namespace);
-    const gone = await teardown(lines.slice(2, 3));
-    assert.equal(gone.exitCode, 0, gone.all);
-    assert.deepEqual(await state(), []);
-    assert.deepEqual(await inAccount(), []);
-    const namespaces = await engine.get<{ metadata: { name: string } }[]>("namespaces");
-    assert.deepEqual(
-      namespaces.map(({ metadata }) => metadata.name).filter((name) => name.startsWith("gitlab-")),
-      [],
-    );
-    assert.deepEqual(
-      await engine.get("validatingadmissionpolicies,validatingadmissionpolicybindings,persistentvolumes"),
-      [],
-    );
-  });
-
-  it("asks for no permission that is not in docs/permissions/gke.yaml, which names no other", async () => {
-    const used = new Set<string>();
-    for (const { op, type, function: called, preview } of await account.calls()) {
-      if (op === "check" || op === "diff" || (preview === true && op !== "invoke")) continue;
-      const call = `${op} ${type ?? called ?? ""}`;
-      assert.ok(permissions[call], `${call} is in the table`);
-      for (const permission of permissions[call]) used.add(permission);
-    }
-    const role = parse(await readFile(join(project, "docs", "permissions", "gke.yaml"), "utf8")) as {
-      includedPermissions: string[];
-    };
-    assert.deepEqual(role.includedPermissions, [...used].sort());
-  });
+  asksForNoMore(
+    () => engine,
+    "docs/permissions/gke.yaml",
+    permissions,
+    async () => {
+      const role = parse(await readFile(join(project, "docs", "permissions", "gke.yaml"), "utf8")) as {
+        includedPermissions: string[];
+      };
+      return role.includedPermissions;
+    },
+  );
 
   describe("when something fails", () => {
-    const faults = (message: string, times = 1): Behaviour => ({
-      faults: made
-        .filter((line) => line.startsWith("gcp:"))
-        .map((line) => ({ op: "create", type: line.split(" ")[0]!, times, message })),
-    });
-
-    it("comes to the same end although every create fails once", async () => {
-      await account.behave(faults("googleapi: Error 503: The service is currently unavailable., backendError"));
-      let tries = 1;
-      while ((await engine.pulumi(["up", "--yes", "--skip-preview"])).exitCode !== 0) {
-        tries += 1;
-        assert.ok(tries <= 10, "a failure less each time");
-      }
-      assert.ok(tries > 3);
-      assert.equal(await account.failuresLeft(), 0);
-      assert.deepEqual(told(await engine.up()), []);
-      const resources = await state();
-      assert.deepEqual(
-        resources
-          .filter(({ type, urn }) => !isProvider(type) && !urn.endsWith("::traefik-service"))
-          .map(({ type, urn }) => `${type} ${urn.split("::").at(-1)!}`)
-          .sort(),
-        made,
-      );
-      assert.deepEqual(await brokenReferences(engine), []);
-    });
+    recovers(() => engine, life);
 
     it("says so when a quota is used up half-way, keeps what is there, and goes on when there is more", async () => {
       const destroyed = await engine.pulumi(["destroy", "--yes", "--skip-preview"]);
       assert.equal(destroyed.exitCode, 0, destroyed.all);
       await account.behave({ quotas: { "gcp:container/nodePool:NodePool": 0 } });
-      const all = await fails(["up", "--yes", "--skip-preview"]);
+      const all = await engine.fails(["up", "--yes", "--skip-preview"]);
       assert.match(all, /quota/i);
-      assert.ok((await inAccount()).includes("gcp:container/cluster:Cluster"));
+      assert.ok((await engine.inAccount()).includes("gcp:container/cluster:Cluster"));
       await account.behave({});
       const again = await engine.up();
       assert.ok(!again.some(({ type }) => type === "gcp:container/cluster:Cluster"), "the cluster is kept");
@@ -516,12 +334,12 @@ describe("A stack on GKE, on a stand-in account", () => {
       assert.equal(destroyed.exitCode, 0, destroyed.all);
       const pid = await readFile(join(engine.engine.kwok, "clusters", "local", "pids", "kube-apiserver.pid"), "utf8");
       process.kill(Number(pid), "SIGKILL");
-      const all = await fails(["up", "--yes", "--skip-preview"]);
+      const all = await engine.fails(["up", "--yes", "--skip-preview"]);
       assert.match(
         all,
         /The cluster at https:\S+ does not answer \(ECONNREFUSED\)[^]* none of the ranges of cluster.apiCidrs/,
       );
-      assert.ok((await inAccount()).includes("gcp:container/cluster:Cluster"));
+      assert.ok((await engine.inAccount()).includes("gcp:container/cluster:Cluster"));
       await ensureCluster(engine.engine, engine.toolchain);
       const again = await engine.up();
       assert.ok(!again.some(({ type }) => type === "gcp:container/cluster:Cluster"), "the cluster is kept");
@@ -531,7 +349,7 @@ describe("A stack on GKE, on a stand-in account", () => {
     it("is told in one paragraph when the credentials reach another project", async () => {
       await account.behave({ projects: ["somebody-elses"] });
       const before = await account.content();
-      const all = await fails(["preview"]);
+      const all = await engine.fails(["preview"]);
       assert.match(all, /The Google Cloud project my-project cannot be reached with the credentials here: .*403/);
       assert.match(all, /gcloud auth application-default login/);
       assert.doesNotMatch(all, /^\s+at /m);
@@ -540,7 +358,7 @@ describe("A stack on GKE, on a stand-in account", () => {
     });
 
     it("is told that there is no such location", async () => {
-      const all = await withCluster({ location: "europe-west99" }, () => fails(["preview"]));
+      const all = await engine.withCluster({ location: "europe-west99" }, () => engine.fails(["preview"]));
       assert.match(all, /cluster.location is europe-west99, and Google Cloud has no such region/);
     });
   });
@@ -579,7 +397,7 @@ describe("A stack on GKE, on a stand-in account", () => {
       const destroyed = await there("destroy", "--yes", "--skip-preview");
       assert.notEqual(destroyed.exitCode, 0, destroyed.all);
       assert.match(destroyed.all, /already being used by/);
-      assert.ok((await inAccount()).some((what) => what.startsWith("load balancer gitlab-ingress-controller/")));
+      assert.ok((await engine.inAccount()).some((what) => what.startsWith("load balancer gitlab-ingress-controller/")));
       await rm(scratch, { recursive: true });
     });
   });

@@ -80,7 +80,12 @@ export class StandInCloud {
         },
         status: () => Promise.resolve(),
       },
-      { observe: () => Promise.resolve({ services: [], volumes: [] }), ...this.world },
+      {
+        observe: () => Promise.resolve({ services: [], volumes: [] }),
+        furnish: () => Promise.resolve(),
+        clear: () => Promise.resolve(),
+        ...this.world,
+      },
     );
     await provider.configure(configuration);
     return provider;

@@ -2,7 +2,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { makeCertificate } from "./certificates";
-import { kubeconfig } from "./stacks";
+import type { StackConfig } from "./program";
+import { kubeconfig, stack } from "./stacks";
 
 const stacks = join(__dirname, "..", "..", "stacks");
 
@@ -43,7 +44,9 @@ export async function filledExample(file: string, valid: { from?: Date; to?: Dat
   const others = Object.entries(config).filter(([key]) => !key.startsWith(prefix) && !key.startsWith("pulumi:"));
   return {
     config,
-    others: Object.fromEntries(others.map(([key, value]) => [key, String(value)])),
+    others: Object.fromEntries(
+      others.map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]),
+    ),
     settings: { ...settings, ...(provided ? { tls: { ...tls, certificate: issued.certificate } } : {}) },
     secrets: {
       ...((settings["cluster"] as { cloud: string }).cloud === "self-managed" ? { kubeconfig: kubeconfig() } : {}),
@@ -52,4 +55,14 @@ export async function filledExample(file: string, valid: { from?: Date; to?: Dat
       ...Object.fromEntries(agents.map(({ name }) => [`agentToken-${name}`, "token"])),
     },
   };
+}
+
+/** The example of a cloud, filled in, the way the engine hands it over. */
+export async function exampleOf(cloud: string): Promise<StackConfig> {
+  const day = 86_400_000;
+  const valid = { from: new Date(Date.now() - day), to: new Date(Date.now() + 90 * day) };
+  const { settings, secrets, others } = await filledExample(`Pulumi.${cloud}.yaml`, valid);
+  const unset = { kubeconfig: undefined, "agentToken-main": undefined };
+  const { config, secretKeys } = stack({ ...settings }, { ...unset, ...secrets });
+  return { config: { ...config, ...others }, secretKeys };
 }

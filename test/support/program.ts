@@ -2,6 +2,10 @@ import * as pulumi from "@pulumi/pulumi";
 import { MockMonitor } from "@pulumi/pulumi/runtime/mocks";
 import { loadConfig } from "../../src/config/load";
 import { deploy, type Outputs } from "../../src/deploy";
+import { type Answers, clouds, type MockedCloud } from "./clouds";
+
+const answers: Answers = Object.assign({}, ...Object.values(clouds).map((cloud) => cloud.answers)) as Answers;
+const outputs = Object.assign({}, ...Object.values(clouds).map((cloud) => cloud.computed)) as MockedCloud["computed"];
 
 // The SDK's mocks say that they know error hooks, and do not: https://github.com/pulumi/pulumi/blob/v3.248.0/sdk/nodejs/runtime/mocks.ts
 Object.assign(MockMonitor.prototype, {
@@ -36,25 +40,6 @@ export interface StackConfig {
 
 /** The box that a secret travels in: https://github.com/pulumi/pulumi/blob/master/sdk/nodejs/runtime/rpc.ts */
 export const secretSignature = "4dabf18193072939515e22adb298388d";
-
-/** What a cloud answers to a function of its provider. @throws what the cloud refuses. */
-export type Answers = Readonly<Record<string, (args: Readonly<Record<string, unknown>>) => Record<string, unknown>>>;
-
-/** Answers of clouds in which everything that a stack names is there. */
-const answers: Answers = {
-  "gcp:organizations/getProject:getProject": () => ({ projectId: "my-project", number: "123456789012" }),
-  "gcp:compute/getZones:getZones": ({ region }) => ({
-    names: ["b", "c", "d"].map((zone) => `${String(region)}-${zone}`),
-  }),
-  "gcp:container/getCluster:getCluster": ({ name, location, project }) => ({
-    id: `projects/${String(project)}/locations/${String(location)}/clusters/${String(name)}`,
-    endpoint: "198.51.100.7",
-    masterAuths: [{ clusterCaCertificate: "Q0E=" }],
-    datapathProvider: "ADVANCED_DATAPATH",
-    networkPolicies: [],
-    workloadIdentityConfigs: [{ workloadPool: `${String(project)}.svc.id.goog` }],
-  }),
-};
 
 /**
  * Has everything that is made from here on recorded, in a preview of a stack: nothing is asked of any cluster.
@@ -114,14 +99,8 @@ function computed(type: string, inputs: Readonly<Record<string, unknown>>): Reco
       return { privateKeyPem: "generated-private-key" };
     case "tls:index/selfSignedCert:SelfSignedCert":
       return { certPem: "generated-certificate" };
-    case "gcp:container/cluster:Cluster":
-      return { name: "workspaces-1a2b3c4", endpoint: "198.51.100.7", masterAuth: { clusterCaCertificate: "Q0E=" } };
-    case "gcp:compute/address:Address":
-      return { address: "198.51.100.8" };
-    case "gcp:serviceaccount/account:Account":
-      return { email: "nodes@my-project.iam", member: "serviceAccount:nodes@my-project.iam" };
     default:
-      return {};
+      return outputs[type]?.(inputs) ?? {};
   }
 }
 

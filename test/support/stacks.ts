@@ -1,4 +1,5 @@
 import { stringify } from "yaml";
+import { clouds } from "./clouds";
 import type { StackConfig } from "./program";
 
 const namespace = "gitlab-workspaces";
@@ -46,7 +47,6 @@ export function stack(
   const secretSettings: Record<string, string | undefined> = { ...secrets, ...more };
   const config: Record<string, string> = {
     "pulumi:disable-default-providers": JSON.stringify(["kubernetes"]),
-    "gcp:project": "my-project",
   };
   for (const [key, value] of Object.entries({ ...all, ...secretSettings })) {
     if (value === undefined) continue;
@@ -55,11 +55,12 @@ export function stack(
   return { config, secretKeys: Object.keys(secretSettings).map((key) => `${namespace}:${key}`) };
 }
 
-/** Stack config of a small stack on GKE. @param cluster settings of its cluster to add or replace; undefined removes one. */
-export function gkeStack(cluster: Readonly<Record<string, unknown>> = {}): StackConfig {
-  const smallest = {
-    ...{ cloud: "gke", name: "workspaces", account: "my-project", location: "europe-west1" },
-    apiCidrs: ["192.0.2.0/24"],
-  };
-  return stack({ cluster: { ...smallest, ...cluster } }, { kubeconfig: undefined });
+/**
+ * Stack config of a small stack whose cluster the program makes.
+ * @param cluster settings of its cluster to add or replace; undefined removes one.
+ */
+export function cloudStack(cloud: keyof typeof clouds, cluster: Readonly<Record<string, unknown>> = {}): StackConfig {
+  const { cluster: smallest, others } = clouds[cloud];
+  const { config, secretKeys } = stack({ cluster: { ...smallest, ...cluster } }, { kubeconfig: undefined });
+  return { config: { ...config, ...others }, secretKeys };
 }

@@ -576,6 +576,28 @@ function forbidden(): string {
   return "googleapi: Error 403: The caller does not have permission, forbidden";
 }
 
+/** https://docs.cloud.google.com/kubernetes-engine/docs/concepts/persistent-volumes#storageclasses */
+const storageClasses = [
+  storageClass("standard-rwo", { type: "pd-balanced" }, true),
+  storageClass("premium-rwo", { type: "pd-ssd" }),
+];
+
+function storageClass(called: string, parameters: Properties, isDefault = false): Properties {
+  return {
+    apiVersion: "storage.k8s.io/v1",
+    kind: "StorageClass",
+    metadata: {
+      name: called,
+      ...(isDefault ? { annotations: { "storageclass.kubernetes.io/is-default-class": "true" } } : {}),
+    },
+    provisioner: "pd.csi.storage.gke.io",
+    parameters,
+    reclaimPolicy: "Delete",
+    volumeBindingMode: "WaitForFirstConsumer",
+    allowVolumeExpansion: true,
+  };
+}
+
 /** Google Cloud. */
 export const gcp: CloudTable = {
   name: "gcp",
@@ -592,7 +614,12 @@ export const gcp: CloudTable = {
   quotaExceeded: (quota, limit) =>
     `googleapi: Error 403: Quota '${quota}' exceeded. Limit: ${limit.toFixed(1)} globally., quotaExceeded`,
   notFound: (id) => `googleapi: Error 404: The resource '${id}' was not found, notFound`,
-  cluster: { type: CLUSTER, nodes: NODE_POOL, loadBalancersHold: ["network", "subnetwork"] },
+  cluster: {
+    type: CLUSTER,
+    nodes: NODE_POOL,
+    loadBalancersHold: ["network", "subnetwork"],
+    born: () => storageClasses,
+  },
   addresses: {
     type: ADDRESS,
     by: ["address", "name"],

@@ -4,24 +4,33 @@ import { createCluster } from "../../../src/cluster";
 import { loadConfig } from "../../../src/config/load";
 import { withCommands } from "../../support/commands";
 import { record, runProgram, value } from "../../support/program";
-import { gkeStack, stack } from "../../support/stacks";
+import { clouds } from "../../support/clouds";
+import { cloudStack, stack } from "../../support/stacks";
 
 /** A small stack on each cloud. */
-const stacks = { gke: gkeStack(), "self-managed": stack() };
+const stacks = {
+  ...Object.fromEntries(Object.keys(clouds).map((cloud) => [cloud, cloudStack(cloud as keyof typeof clouds)])),
+  "self-managed": stack(),
+};
 
 describe("Every cluster", () => {
-  withCommands("gke-gcloud-auth-plugin");
+  withCommands(...Object.values(clouds).flatMap(({ commands }) => commands));
 
   for (const [cloud, small] of Object.entries(stacks)) {
     describe(`of ${cloud}`, () => {
       it("yields one Kubernetes provider, with the settings that the platform relies on", async () => {
         const { resources } = await runProgram(small);
         const providers = resources.filter(({ type }) => type === "pulumi:providers:kubernetes");
-        assert.equal(providers.length, 1);
-        const { clusterIdentifier, enableSecretMutable, enablePatchForce } = providers[0]!.inputs;
-        assert.ok(typeof clusterIdentifier === "string" && clusterIdentifier !== "");
-        assert.deepEqual([String(enableSecretMutable), String(enablePatchForce)], ["true", "true"]);
-        const onCluster = resources.filter(({ type }) => type.startsWith("kubernetes:"));
+        assert.equal(providers.filter(({ name }) => name === "kubernetes").length, 1);
+        for (const { inputs } of providers) {
+          const { clusterIdentifier, enableSecretMutable, enablePatchForce } = inputs;
+          assert.ok(typeof clusterIdentifier === "string" && clusterIdentifier !== "");
+          assert.deepEqual([String(enableSecretMutable), String(enablePatchForce)], ["true", "true"]);
+        }
+        // What belongs to the cluster itself is there before the provider of what is on it.
+        const onCluster = resources.filter(
+          ({ type, provider }) => type.startsWith("kubernetes:") && !provider.includes("::cluster-kubernetes::"),
+        );
         assert.ok(onCluster.length > 10);
         for (const { name, provider } of onCluster)
           assert.match(provider, /pulumi:providers:kubernetes::kubernetes::kubernetes-id$/, name);

@@ -5,19 +5,11 @@ import * as pulumi from "@pulumi/pulumi";
 import { createGkeCluster } from "../../../src/clusters/gke";
 import { loadConfig } from "../../../src/config/load";
 import { withCommands } from "../../support/commands";
-import { filledExample } from "../../support/examples";
-import {
-  type Answers,
-  type Recorded,
-  record,
-  type Run,
-  runProgram,
-  secretSignature,
-  value,
-} from "../../support/program";
-import { gkeStack, stack } from "../../support/stacks";
+import type { Answers } from "../../support/clouds";
+import { exampleOf } from "../../support/examples";
+import { type Recorded, record, type Run, runProgram, secretSignature, value } from "../../support/program";
+import { cloudStack } from "../../support/stacks";
 
-const day = 86_400_000;
 const clusterType = "gcp:container/cluster:Cluster";
 const poolType = "gcp:container/nodePool:NodePool";
 const project = "gcp:organizations/getProject:getProject";
@@ -33,7 +25,7 @@ function find(run: Run, type: string): Recorded {
 
 /** What the program says before it makes anything. */
 async function refused(settings: Record<string, unknown>, answers: Answers = {}): Promise<string> {
-  const made = await record(gkeStack(settings), answers);
+  const made = await record(cloudStack("gke", settings), answers);
   const { cluster } = loadConfig();
   assert.equal(cluster.cloud, "gke");
   const error: unknown = await createGkeCluster(cluster).catch((reason: unknown) => reason);
@@ -55,15 +47,11 @@ describe("A cluster on GKE", () => {
   withCommands("gke-gcloud-auth-plugin");
   let run: Run;
   before(async () => {
-    run = await runProgram(gkeStack());
+    run = await runProgram(cloudStack("gke"));
   });
 
   it("makes exactly these resources for the example stack", async () => {
-    const valid = { from: new Date(Date.now() - day), to: new Date(Date.now() + 90 * day) };
-    const { settings, secrets } = await filledExample("Pulumi.gke.yaml", valid);
-    const example = await runProgram(
-      stack({ ...settings }, { kubeconfig: undefined, "agentToken-main": undefined, ...secrets }),
-    );
+    const example = await runProgram(await exampleOf("gke"));
     assert.deepEqual(example.resources.map(({ type, name }) => `${type} ${name}`).sort(), [
       "gcp:compute/address:Address workspaces",
       "gcp:compute/network:Network workspaces",
@@ -120,7 +108,7 @@ describe("A cluster on GKE", () => {
   it("leaves the version to the release channel unless one is named", async () => {
     assert.equal(find(run, clusterType).inputs["minMasterVersion"], undefined);
     assert.equal(find(run, poolType).inputs["version"], undefined);
-    const named = await runProgram(gkeStack({ kubernetesVersion: "1.35" }));
+    const named = await runProgram(cloudStack("gke", { kubernetesVersion: "1.35" }));
     assert.equal(find(named, clusterType).inputs["minMasterVersion"], "1.35");
   });
 
@@ -139,7 +127,7 @@ describe("A cluster on GKE", () => {
   });
 
   it("counts its nodes over all zones, and scales them between the two bounds", async () => {
-    const scaled = await runProgram(gkeStack({ nodes: { min: 2, max: 9 } }));
+    const scaled = await runProgram(cloudStack("gke", { nodes: { min: 2, max: 9 } }));
     assert.deepEqual(find(scaled, poolType).inputs["autoscaling"], {
       totalMinNodeCount: 2,
       totalMaxNodeCount: 9,
@@ -157,7 +145,7 @@ describe("A cluster on GKE", () => {
         recurrence: "FREQ=WEEKLY;BYDAY=SA,SU",
       },
     });
-    const told = await runProgram(gkeStack({ maintenance: { days: ["wednesday"], hour: 20, hours: 12 } }));
+    const told = await runProgram(cloudStack("gke", { maintenance: { days: ["wednesday"], hour: 20, hours: 12 } }));
     assert.deepEqual(window(told), {
       recurringWindow: {
         startTime: "2026-01-07T20:00:00Z",
@@ -168,7 +156,7 @@ describe("A cluster on GKE", () => {
   });
 
   it("labels what can be labelled with project, stack and the user's own", async () => {
-    const labelled = await runProgram(gkeStack({ labels: { team: "a" } }));
+    const labelled = await runProgram(cloudStack("gke", { labels: { team: "a" } }));
     const labels = { team: "a", project: "gitlab-workspaces", stack: "test" };
     assert.deepEqual(find(labelled, clusterType).inputs["resourceLabels"], labels);
     assert.deepEqual(find(labelled, "gcp:compute/address:Address").inputs["labels"], labels);
@@ -183,7 +171,7 @@ describe("A cluster on GKE", () => {
       ["nginx", ["controller", "service", "loadBalancerIP"]],
       ["traefik", ["service", "spec", "loadBalancerIP"]],
     ] as const) {
-      const { config, secretKeys } = gkeStack();
+      const { config, secretKeys } = cloudStack("gke");
       const of = await runProgram({
         config: {
           ...config,
@@ -254,7 +242,7 @@ describe("A cluster on GKE", () => {
 
   it("encrypts Kubernetes Secrets with a key that is named", async () => {
     const encryptionKey = "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k";
-    const encrypted = await runProgram(gkeStack({ encryptionKey }));
+    const encrypted = await runProgram(cloudStack("gke", { encryptionKey }));
     assert.deepEqual(find(encrypted, clusterType).inputs["databaseEncryption"], {
       state: "ENCRYPTED",
       keyName: encryptionKey,
@@ -294,7 +282,7 @@ describe("A cluster on GKE", () => {
 
   describe("that exists", () => {
     it("is taken as it is: nothing of Google's is made", async () => {
-      const adopted = await runProgram(gkeStack(existing));
+      const adopted = await runProgram(cloudStack("gke", existing));
       assert.deepEqual(
         adopted.resources.filter(({ type }) => type.startsWith("gcp:")),
         [],
@@ -325,7 +313,7 @@ describe("A cluster on GKE", () => {
     });
 
     it("is warned of when its pods get at the credentials of their nodes", async () => {
-      assert.doesNotMatch((await runProgram(gkeStack(existing))).warnings.join(), /Workload Identity/);
+      assert.doesNotMatch((await runProgram(cloudStack("gke", existing))).warnings.join(), /Workload Identity/);
       const bare = {
         ...{ id: "id", endpoint: "e", masterAuths: [], workloadIdentityConfigs: [] },
         networkPolicies: [],
@@ -333,7 +321,10 @@ describe("A cluster on GKE", () => {
       const answers = {
         "gcp:container/getCluster:getCluster": () => ({ ...bare, datapathProvider: "ADVANCED_DATAPATH" }),
       };
-      assert.match((await runProgram(gkeStack(existing), answers)).warnings.join(), /has no Workload Identity/);
+      assert.match(
+        (await runProgram(cloudStack("gke", existing), answers)).warnings.join(),
+        /has no Workload Identity/,
+      );
     });
   });
 

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { withCommands } from "../../support/commands";
-import { faultsOf, load, smallestGke, useStack, withCluster, withSecrets } from "./stack";
+import { faultsOf, load, smallestOn, useStack, withCluster, withSecrets } from "./stack";
+
+const smallestGke = smallestOn("gke");
 
 /** One fault and no other. */
 function fault(changes: Readonly<Record<string, unknown>>): string {

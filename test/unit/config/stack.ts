@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { loadConfig } from "../../../src/config/load";
 import type { Config } from "../../../src/config/schema";
 import { today } from "../../support/certificates";
+import { clouds } from "../../support/clouds";
 
 /** A stack's config as its file would hold it: keys without the program's namespace. */
 export interface Stack {
@@ -46,21 +47,15 @@ export const smallest: Stack = {
   },
 };
 
-/** A stack on GKE that says no more than it must. */
-export const smallestGke: Stack = {
-  settings: {
-    ...smallest.settings,
-    cluster: {
-      cloud: "gke",
-      name: "workspaces",
-      account: "my-project",
-      location: "europe-west1",
-      apiCidrs: ["192.0.2.0/24"],
-    },
-  },
-  secrets: { oauthClientSecret: "canary-oauth-client-secret", "agentToken-team-a": "canary-agent-token" },
-  others: { "gcp:project": "my-project" },
-};
+/** A stack whose cluster the program makes, and that says no more than it must. */
+export function smallestOn(cloud: keyof typeof clouds): Stack {
+  const { cluster, others } = clouds[cloud];
+  return {
+    settings: { ...smallest.settings, cluster },
+    secrets: { oauthClientSecret: "canary-oauth-client-secret", "agentToken-team-a": "canary-agent-token" },
+    others,
+  };
+}
 
 /** A stack with other settings of its cluster; one that is undefined is left out. */
 export function withCluster(changes: Readonly<Record<string, unknown>>, stack: Stack): Stack {

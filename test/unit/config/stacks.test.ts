@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Ajv } from "ajv";
 import { parse } from "yaml";
 import { generated } from "../../../docs/generate";
+import { clouds } from "../../support/clouds";
 import { examples, exampleText, filledExample } from "../../support/examples";
 import { withCommands } from "../../support/commands";
 import { load, useStack } from "./stack";
@@ -25,7 +26,7 @@ describe("the example stacks", () => {
   for (const file of examples) {
     describe(`in ${file}`, () => {
       before(useStack);
-      withCommands("gke-gcloud-auth-plugin");
+      withCommands(...Object.values(clouds).flatMap(({ commands }) => commands));
       const text = exampleText(file);
       const { config } = parse(text) as StackFile;
 
@@ -37,7 +38,8 @@ describe("the example stacks", () => {
           others,
           explicitProviders: config["pulumi:disable-default-providers"],
         });
-        assert.equal(loaded.cluster.cloud, file === "Pulumi.gke.yaml" ? "gke" : "self-managed");
+        const cloud = /^Pulumi\.(.*)\.yaml$/.exec(file)?.[1] ?? "";
+        assert.equal(loaded.cluster.cloud, cloud in clouds ? cloud : "self-managed");
         assert.equal(loaded.tls.mode, (settings["tls"] as { mode: string }).mode);
       });
 

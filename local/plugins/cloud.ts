@@ -228,6 +228,26 @@ export function cloud(table: CloudTable, host: Host, world: Partial<World> = {})
     });
   };
 
+  /** Gives a new cluster what it is born with; one whose API cannot be reached from here gets it at the next occasion. */
+  const furnished = async (serial: number, urn: string): Promise<void> => {
+    const content = await account.read();
+    const cluster = content.objects.find((object) => object.serial === serial);
+    if (!cluster) return;
+    const mark = (unfurnished: boolean): Promise<void> =>
+      account.change(({ objects }) => {
+        const object = objects.find((one) => one.serial === serial);
+        if (object) object.unfurnished = unfurnished;
+      });
+    try {
+      await put(table.cluster.born(context(content, cluster.inputs, cluster)));
+      await mark(false);
+    } catch (error) {
+      await mark(true);
+      const reason = error instanceof Error ? error.message : String(error);
+      await host.log("warning", `the stand-in cloud cannot furnish its cluster yet: ${reason}`, urn);
+    }
+  };
+
   const check = async ({ type, name, olds, news, autonaming }: CheckRequest): Promise<Checked> => {
     const definition = table.types[type];
     if (!definition) return { inputs: news, failures: [{ property: "", reason: unserved(type) }] };
@@ -269,6 +289,11 @@ export function cloud(table: CloudTable, host: Host, world: Partial<World> = {})
     const { type, name, ignoreChanges } = request;
     const definition = served(type);
     await due("diff", type, name);
+    if (type === table.cluster.type) {
+      const { objects } = await account.read();
+      for (const { serial } of objects.filter(({ unfurnished }) => unfurnished === true))
+        await furnished(serial, request.urn);
+    }
     const [old, news] = [revealedProperties(request.oldInputs), revealedProperties(request.news)];
     const olds = revealedProperties(request.olds);
     const found = propertyChanges(without(old, DEFAULTS), without(news, DEFAULTS));
@@ -314,7 +339,7 @@ export function cloud(table: CloudTable, host: Host, world: Partial<World> = {})
       added(table, behaviour, type, definition, inputs, content, context),
     );
     await lag("create", type);
-    if (type === table.cluster.type) await put(table.cluster.born(context(await account.read(), inputs, object)));
+    if (type === table.cluster.type) await furnished(object.serial, urn);
     const created = {
       id: object.id,
       inputs: request.inputs,

@@ -19,6 +19,8 @@ export interface CloudObject {
   inputs: Properties;
   /** As the cloud has them now: whoever changes them here, by hand or in a test, makes drift. */
   outputs: Properties;
+  /** Whether it is a cluster that has yet to get what it is born with. */
+  unfurnished?: boolean;
   /** What only the cloud knows and no output says, for tests to look at. */
   facts?: Properties;
 }

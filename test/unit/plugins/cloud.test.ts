@@ -454,3 +454,51 @@ describe("the stand-in cloud and secrets", () => {
     assert.ok(isSecret((properties["labels"] as Properties)["team"]));
   });
 });
+
+describe("the stand-in cloud and what a cluster is born with", () => {
+  const cluster = "gcp:container/cluster:Cluster";
+  const inputs = { name: "c", location: "europe-west3-a", initialNodeCount: 1, deletionProtection: false };
+
+  function furnishing(put: () => Promise<void>) {
+    const named = (objects: readonly Properties[]): string[] =>
+      objects.map(({ metadata }) => String((metadata as Properties)["name"]));
+    const seen: string[][] = [];
+    const cloud = new StandInCloud({
+      furnish: async (objects) => {
+        await put();
+        seen.push(["put", ...named(objects)]);
+      },
+      clear: (objects) => {
+        seen.push(["taken", ...named(objects)]);
+        return Promise.resolve();
+      },
+    });
+    return { cloud, seen };
+  }
+
+  it("puts that on the control plane when the cluster is made, and takes it away with the cluster", async () => {
+    const { cloud, seen } = furnishing(() => Promise.resolve());
+    const provider = await cloud.provider();
+    const there = await made(provider, cluster, inputs);
+    await made(provider, network, {}, "other");
+    assert.deepEqual(seen, [["put", "standard-rwo", "premium-rwo"]]);
+    await deleted(provider, there);
+    assert.deepEqual(seen.slice(1), [["taken", "standard-rwo", "premium-rwo"]]);
+    cloud.remove();
+  });
+
+  it("makes the cluster although its API cannot be reached from here, says so, and furnishes it at the next run", async () => {
+    let reachable = false;
+    const { cloud, seen } = furnishing(() =>
+      reachable ? Promise.resolve() : Promise.reject(new Error("ECONNREFUSED")),
+    );
+    const provider = await cloud.provider();
+    const there = await made(provider, cluster, inputs);
+    assert.match(cloud.said.join(), /cannot furnish its cluster yet: ECONNREFUSED/);
+    reachable = true;
+    await compared(provider, there, inputs);
+    await compared(provider, there, inputs);
+    assert.deepEqual(seen, [["put", "standard-rwo", "premium-rwo"]]);
+    cloud.remove();
+  });
+});

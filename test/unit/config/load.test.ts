@@ -165,42 +165,6 @@ describe("the config", () => {
     });
   });
 
-  describe("that must be there", () => {
-    it("is ten keys on a self-managed cluster, secrets included", () => {
-      const required: string[] = [];
-      const count = (key: string, stack: typeof smallest) => {
-        try {
-          load(stack);
-        } catch {
-          required.push(key);
-        }
-      };
-      const { settings, secrets } = smallest;
-      count("pulumi:disable-default-providers", { ...smallest, explicitProviders: null });
-      for (const key of Object.keys(settings)) {
-        const value = settings[key];
-        if (typeof value === "string") count(key, withSettings({ [key]: undefined }));
-        else if (Array.isArray(value)) count(`${key}[0].name`, withSettings({ [key]: [{}] }));
-        else
-          for (const part of Object.keys(value as object))
-            count(`${key}.${part}`, withSettings({ [key]: { ...(value as object), [part]: undefined } }));
-      }
-      for (const key of Object.keys(secrets)) count(key, withSecrets({ [key]: undefined }));
-      assert.deepEqual(required, [
-        "pulumi:disable-default-providers",
-        "domain",
-        "oauthClientId",
-        "cluster.cloud",
-        "cluster.name",
-        "tls.mode",
-        "agents[0].name",
-        "kubeconfig",
-        "oauthClientSecret",
-        "agentToken-team-a",
-      ]);
-    });
-  });
-
   describe("with a domain", () => {
     const refused: readonly (readonly [string, string, string, string?])[] = [
       ["that is empty", "", "must not be empty"],

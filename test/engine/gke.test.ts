@@ -13,7 +13,6 @@ import {
   type CloudStack,
   comesToLife,
   domain,
-  followsItsGuide,
   isTakenDown,
   recovers,
   startCloud,
@@ -198,32 +197,6 @@ describe("A stack on GKE, on a stand-in account", () => {
     await rm(scratch, { recursive: true });
   });
 
-  followsItsGuide(() => engine, life);
-
-  it("lets another stack take its cluster as one that exists, which makes nothing of Google's and leaves it as it is", async () => {
-    const before = await account.content();
-    const { outputs } = before.objects.find(({ type }) => type === "gcp:container/cluster:Cluster")!;
-    const tenant = await engine.beside("tenant", {
-      ...{ instance: "tenant", domain: "tenant.example.com", production: false, tls: { mode: "self-signed" } },
-      cluster: {
-        ...{ cloud: "gke", account: "my-project", location: "europe-west1" },
-        ...{ name: outputs["name"], existing: true },
-      },
-    });
-    const steps = await tenant.up();
-    assert.ok(steps.length > 20);
-    assert.deepEqual(
-      steps.filter(({ type }) => type.startsWith("gcp:")),
-      [],
-    );
-    assert.deepEqual(await tenant.up(), []);
-    assert.deepEqual(await brokenReferences(engine), []);
-    const destroyed = await tenant.pulumi(["destroy", "--yes", "--skip-preview"]);
-    assert.equal(destroyed.exitCode, 0, destroyed.all);
-    assert.deepEqual((await account.content()).objects, before.objects);
-    assert.deepEqual(told(await engine.up()), []);
-  });
-
   it("has a guide whose commands for permissions name files and roles that are there", async () => {
     const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-gcloud-"));
     const calls = join(scratch, "calls");
@@ -270,18 +243,6 @@ describe("A stack on GKE, on a stand-in account", () => {
     // A range that has grown does not shrink again.
     await engine.configure({ cluster: { ...(await engine.clusterConfig()), network: changes.network } });
     assert.deepEqual([...new Set((await engine.up()).map(({ op }) => op))], ["update"], "and back again");
-  });
-
-  it("does what its guide says of scaling and of upgrades", async () => {
-    const before = await readFile(engine.engine.stackConfig, "utf8");
-    await engine.does("Scaling");
-    await engine.does("Kubernetes upgrades");
-    const { objects } = await account.content();
-    const pool = objects.find(({ type }) => type === "gcp:container/nodePool:NodePool")!;
-    assert.equal((pool.inputs["autoscaling"] as { totalMaxNodeCount: number }).totalMaxNodeCount, 20);
-    const cluster = objects.find(({ type }) => type === "gcp:container/cluster:Cluster")!;
-    assert.equal(cluster.inputs["minMasterVersion"], "1.36");
-    await writeFile(engine.engine.stackConfig, before);
   });
 
   it("is replaced by what its guide names, and protection stops that in the preview", async () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
@@ -181,20 +181,21 @@ export function comesToLife(of: () => CloudStack, { made, chain, records }: Clou
  * A test of the guide's first deployment, word by word, on a stack that is there.
  * @param nodes what the last command prints when the kubeconfig reaches the cluster.
  */
-export function followsItsGuide(of: () => CloudStack, { stack }: Pick<CloudLife, "stack">, nodes = /node-0+/): void {
+export function followsItsGuide(of: () => TestEngine, { stack }: Pick<CloudLife, "stack">, nodes = /node-0+/): void {
   it("is set up by the commands of its guide, and reached by the kubeconfig that it hands out", async () => {
     const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-guide-"));
     const key = await of().pulumi(["config", "get", "gitlab-workspaces:tlsKey"]);
     await writeFile(join(scratch, "privkey.pem"), `${key.stdout}\n`);
     await writeFile(join(scratch, "oauth-client-secret.txt"), "an-oauth-secret\n");
     await writeFile(join(scratch, "agent-token.txt"), "an-agent-token\n");
+    await copyFile(of().engine.kubeconfig, join(scratch, "kubeconfig.yaml"));
     const { commands } = section(`../${stack}.md`, "First deployment");
     // The first block copies the example into the working tree.
     const here = commands
       .slice(1)
       .map((block) =>
         block.replaceAll(
-          /([<>] |--kubeconfig )([\w-]+\.(?:txt|pem|json))/g,
+          /([<>] |--kubeconfig )([\w-]+\.(?:txt|pem|json|yaml))/g,
           (_, before: string, file: string) => `${before}'${join(scratch, file)}'`,
         ),
       );

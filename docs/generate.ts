@@ -62,9 +62,14 @@ function asWritten(schema: unknown): unknown {
 
 /** The reference of every key, Markdown. */
 export function reference(): string {
-  const settings = rows([], settingsSchema(), "always").map(
-    ({ key, type, required, description }) => `| \`${key}\` | ${type} | ${required} | ${description} |`,
-  );
+  const all = rows([], settingsSchema(), "always");
+  const clusters = new Set(all.flatMap((row) => clusterOf(row) ?? []));
+  const table = (some: readonly Row[]): string =>
+    [
+      "| key | type | required | what it is |",
+      "| --- | --- | --- | --- |",
+      ...some.map(({ key, type, required, description }) => `| \`${key}\` | ${type} | ${required} | ${description} |`),
+    ].join("\n");
   const secretRows = Object.entries(secrets).map(([name, { description, required, file }]) => {
     const key = name === "agentToken" ? agentTokenKey("<agent>") : name;
     const typed = name === "agentToken" ? agentTokenKey("team-a") : name;
@@ -77,9 +82,14 @@ must have \`kubernetes\` in \`pulumi:disable-default-providers\`. A key that is 
 
 ## Settings
 
-| key | type | required | what it is |
-| --- | --- | --- | --- |
-${settings.join("\n")}
+${table(all.filter((row) => clusterOf(row) === undefined))}
+
+${[...clusters]
+  .map(
+    (cloud) =>
+      `## Cluster of \`${cloud}\`\n\n${table(all.filter((row) => clusterOf(row) === cloud).map(withinCluster))}`,
+  )
+  .join("\n\n")}
 
 ## Secrets
 
@@ -89,6 +99,19 @@ Each secret is a key of its own, never inside an object, and stored with \`--sec
 | --- | --- | --- | --- |
 ${secretRows.join("\n")}
 `;
+}
+
+/** The cloud whose clusters a row is about; undefined for what every stack has. */
+function clusterOf({ required }: Row): string | undefined {
+  return /\bcluster\.cloud is ([\w-]+)/.exec(required)?.[1];
+}
+
+/** The same row where the cloud is said above the table. */
+function withinCluster(of: Row): Row {
+  const required = of.required
+    .replace(/^cluster\.cloud is [\w-]+/, "always")
+    .replace(/; read when cluster\.cloud is [\w-]+/, "");
+  return { ...of, required };
 }
 
 interface Row {

@@ -13,3 +13,4 @@ import "@pulumi/tls/privateKey";
 import "@pulumi/tls/selfSignedCert";
 
 if (process.argv[2] === "gke") void import("./import-gke");
+if (process.argv[2] === "eks") void import("./import-eks");

@@ -55,13 +55,13 @@ export function localEngine({
 }
 
 /** The stacks that run on this machine: those whose cloud is stood in for. */
-export const servedStacks = [localStack, "gke"] as const;
+export const servedStacks = [localStack, "gke", "eks"] as const;
 
 /** The engine of a stack that a person names. @throws Refused for one that does not run here. */
 export function engineOf(stack: string = localStack): LocalEngine {
   if (servedStacks.some((served) => served === stack)) return localEngine({ stack });
   throw new Refused(
-    `${JSON.stringify(stack)} does not run on this machine: there are stand-ins for the clouds of ${servedStacks.join(" and ")}.\n` +
+    `${JSON.stringify(stack)} does not run on this machine: there are stand-ins for the clouds of ${servedStacks.join(", ").replace(/, (?=[^,]*$)/, " and ")}.\n` +
       `What any stack would make: npm run plan -- <stack>`,
   );
 }

@@ -16,6 +16,7 @@ const namespace = "gitlab-workspaces";
 
 /** The setting by which a provider knows whose account it works in, as `cluster.account` has it to be. */
 const accountSettings: Readonly<Record<string, (account: unknown) => readonly [key: string, value: unknown]>> = {
+  eks: (account) => ["aws:allowedAccountIds", [account]],
   gke: (account) => ["gcp:project", account],
 };
 

@@ -37,6 +37,8 @@ export interface LoadBalancer {
  */
 export async function createCluster(config: ClusterConfig): Promise<Cluster> {
   switch (config.cloud) {
+    case "eks":
+      return await (await import("./clusters/eks")).createEksCluster(config);
     case "gke":
       return await (await import("./clusters/gke")).createGkeCluster(config);
     case "self-managed":

@@ -82,6 +82,13 @@ const cloudFacts: Readonly<Record<string, readonly string[]>> = {
   "Kubernetes version": ["minMasterVersion"],
   "release channel": ["releaseChannel", "channel"],
   range: ["ipCidrRange"],
+  "address range": ["cidrBlock"],
+  "availability zone": ["availabilityZone"],
+  "address ranges of the API": ["vpcConfig", "publicAccessCidrs"],
+  "instance requirements": ["spec", "limits", "cpu"],
+  policy: ["policyArn"],
+  principal: ["principalArn"],
+  "days kept": ["retentionInDays"],
   role: ["role"],
 };
 

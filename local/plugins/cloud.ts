@@ -104,7 +104,8 @@ export interface ResourceType {
   readonly facts?: (context: Context) => Properties;
   /** Why the cloud does not do it, though the inputs have the right form. */
   readonly refuse?: (context: Context) => string | undefined;
-  readonly denyDelete?: (object: CloudObject) => string | undefined;
+  /** Why it cannot be deleted now, though nothing refers to it. */
+  readonly denyDelete?: (object: CloudObject, objects: readonly CloudObject[]) => string | undefined;
   /** What the cloud calls the limit of how many there may be. */
   readonly quota?: string;
 }
@@ -127,8 +128,9 @@ export interface CloudTable {
     readonly type: string;
     /** The type of its nodes; absent when nodes are a part of the cluster. */
     readonly nodes?: string;
-    /** Paths of the cluster's references that its load balancers keep in use too. */
-    readonly loadBalancersHold: readonly string[];
+    /** What its load balancers keep in use: paths of the cluster's references, or ids of objects of the account. */
+    readonly loadBalancersHold:
+      readonly string[] | ((cluster: CloudObject, objects: readonly CloudObject[]) => readonly string[]);
     /** What a cluster's own API has from the beginning, in an order in which it can be made: StorageClasses, definitions. */
     readonly born: (context: Context) => readonly Properties[];
   };
@@ -605,7 +607,7 @@ function referred(
 
 /** @throws while it is protected, or anything in the account uses it. */
 function refuseDelete(table: CloudTable, definition: ResourceType, object: CloudObject, content: AccountContent): void {
-  const denied = definition.denyDelete?.(object);
+  const denied = definition.denyDelete?.(object, content.objects);
   if (denied !== undefined) throw new Error(denied);
   const users = [
     ...content.objects.filter((other) => other !== object && uses(table, other, object, content)).map(({ id }) => id),
@@ -647,12 +649,19 @@ function follow(table: CloudTable, content: AccountContent, { services, volumes 
     uid: text(part(object, "metadata")["uid"]),
     holds: [],
   });
-  const held = loadBalancersHold.flatMap((path) => {
+  const referredAt = (path: string): readonly string[] => {
     const reference = table.types[cluster.type]?.refs?.[path];
     const value = cluster.inputs[path];
     if (!reference || typeof value !== "string") return [];
-    return referred(reference, value, cluster.partition, content)?.id ?? [];
-  });
+    return [referred(reference, value, cluster.partition, content)?.id ?? []].flat();
+  };
+  const held =
+    typeof loadBalancersHold === "function"
+      ? loadBalancersHold(
+          cluster,
+          content.objects.filter(({ partition }) => partition === cluster.partition),
+        )
+      : loadBalancersHold.flatMap(referredAt);
   const loadBalancers = services.map((service): LoadBalancer => {
     const ingress = part(part(service, "status"), "loadBalancer")["ingress"];
     const [first] = Array.isArray(ingress) ? ingress.filter(isObject) : [];

@@ -6,6 +6,8 @@ import { parseKubeconfig, knownClusters, refuseForeign } from "./kubernetes/kube
  * Anything else that such a command can do in life is refused.
  */
 export const CREDENTIAL_PLUGINS: Readonly<Record<string, readonly string[]>> = {
+  // https://docs.aws.amazon.com/cli/latest/reference/eks/get-token.html
+  aws: ["eks", "get-token", "--cluster-name"],
   // https://cloud.google.com/kubernetes-engine/docs/how-to/cluster-access-for-kubectl
   "gke-gcloud-auth-plugin": ["--use_application_default_credentials"],
 };

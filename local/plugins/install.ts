@@ -6,7 +6,7 @@ import { build } from "esbuild";
 import { CREDENTIAL_PLUGINS } from "./credential-plugin";
 
 /** The packages whose official plugin is stood in for; each is a file here that exports `standIn(settings)`. */
-const PACKAGES = ["gcp", "kubernetes", "random", "tls"] as const;
+const PACKAGES = ["aws", "gcp", "kubernetes", "random", "tls"] as const;
 
 /** Where the stand-ins find what they need, and where they are put. All paths are absolute. */
 export interface InstallOptions {

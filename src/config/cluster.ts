@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { onlyOfMadeClusters } from "./made-cluster";
 import { keyText, member, removeCommand, secretCommand, setCommand, show } from "./faults";
 import { checkKubeconfig } from "./kubeconfig";
-import { settings, type ClusterConfig } from "./schema";
+import { settings, type ClusterConfig, type EksConfig } from "./schema";
 import type { StackConfig } from "./stack-config";
 
 /**
@@ -14,6 +14,17 @@ import type { StackConfig } from "./stack-config";
 export function readCluster(stack: StackConfig): ClusterConfig | undefined {
   const cluster = stack.setting("cluster", settings.cluster);
   switch (cluster?.cloud ?? member(stack.raw["cluster"], "cloud")) {
+    case "eks": {
+      const provider = readAmazonProvider(stack);
+      requireCommand(
+        stack,
+        "aws",
+        "Install the AWS CLI: https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html",
+      );
+      requireApiCidrs(stack);
+      refuseOfMadeClusters(stack);
+      return cluster?.cloud === "eks" && provider ? { ...cluster, ...provider } : undefined;
+    }
     case "gke":
       requireSame(stack, "gcp:project", "project");
       requireCommand(stack, "gke-gcloud-auth-plugin", "gcloud components install gke-gcloud-auth-plugin");
@@ -35,6 +46,64 @@ function requireSame(stack: StackConfig, key: string, is: string): void {
     rule: `It must be the ${is} that ${keyText(["cluster", "account"])} names, ${show(account)}: that is where everything is made.`,
     remedy: [setCommand([key], account)],
   });
+}
+
+/**
+ * The settings of the provider that decide where everything is made and with whose credentials. The kubeconfig has to lead
+ * to the same, so what it cannot say is refused.
+ */
+function readAmazonProvider(stack: StackConfig): Pick<EksConfig, "region" | "profile" | "role"> | undefined {
+  const set = pulumi.runtime.allConfig();
+  const { faults } = stack;
+  const before = faults.length;
+  const region = set["aws:region"] ?? "";
+  if (!/^[a-z]{2}(-[a-z]+)+-\d+$/.test(region))
+    faults.push({
+      subject: `aws:region is ${region === "" ? "not set" : show(region)}`,
+      rule: "It must be the region that everything is made in, such as eu-central-1.",
+      remedy: [setCommand(["aws:region"], "eu-central-1")],
+    });
+  const account = member(stack.raw["cluster"], "account");
+  const allowed = listOf(set["aws:allowedAccountIds"]);
+  if (typeof account === "string" && allowed !== undefined && !allowed.includes(account))
+    faults.push({
+      subject: `aws:allowedAccountIds is ${show(set["aws:allowedAccountIds"])}`,
+      rule: `It must hold the account that ${keyText(["cluster", "account"])} names, ${show(account)}: that is where everything is made.`,
+      remedy: [
+        `pulumi config set --stack ${pulumi.getStack()} --path --type string 'aws:allowedAccountIds[0]' ${account}`,
+      ],
+    });
+  for (const key of ["aws:accessKey", "aws:secretKey", "aws:token"].filter((name) => set[name] !== undefined))
+    faults.push({
+      subject: `${key} is set`,
+      rule: "The kubeconfig gets its tokens from the AWS CLI, which never sees it: use a profile or the environment for both.",
+      remedy: [removeCommand([key]), setCommand(["aws:profile"], "<profile>")],
+    });
+  const roles = listOf(set["aws:assumeRoles"]) ?? [];
+  const role = member(roles[0], "roleArn");
+  if (roles.length > 1 || member(roles[0], "externalId") !== undefined)
+    faults.push({
+      subject: "aws:assumeRoles is a chain of roles, or has an externalId",
+      rule: "The kubeconfig gets its tokens from the AWS CLI, which takes on one role by its ARN alone: put the roles into a profile.",
+      remedy: [removeCommand(["aws:assumeRoles"]), setCommand(["aws:profile"], "<profile>")],
+    });
+  if (faults.length > before) return undefined;
+  const profile = set["aws:profile"];
+  return {
+    region,
+    ...(profile === undefined ? {} : { profile }),
+    ...(typeof role === "string" ? { role } : {}),
+  };
+}
+
+/** A setting of a provider that is a list; undefined when it is none. */
+function listOf(text: string | undefined): readonly unknown[] | undefined {
+  try {
+    const value: unknown = JSON.parse(text ?? "");
+    return Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** @param remedy what installs the command. */

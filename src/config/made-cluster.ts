@@ -4,7 +4,7 @@ import { addresses, overlap, range } from "./text";
 /** Settings of a cluster that mean nothing for one that exists already. */
 export const onlyOfMadeClusters: readonly string[] = [
   ...["apiCidrs", "allowPublicApi", "kubernetesVersion", "releaseChannel", "nodes", "network", "maintenance"],
-  ...["encryptionKey", "protect", "labels"],
+  ...["encryptionKey", "admins", "logDays", "protect", "labels"],
 ];
 
 export const existing = z

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { cloud, type World } from "../../local/plugins/cloud";
+import { cloud, type CloudTable, type World } from "../../local/plugins/cloud";
 import type { AccountContent, Behaviour, Call } from "../../local/plugins/cloud/account";
 import { gcp } from "../../local/plugins/cloud/gcp";
 import {
@@ -29,7 +29,7 @@ export interface Made extends Created {
 /** The certificate authority of the control plane that `StandInCloud` hands out. */
 export const authority = "-----BEGIN CERTIFICATE-----\nours\n-----END CERTIFICATE-----\n";
 
-/** A stand-in Google Cloud with an account of its own in a temporary folder, asked as the engine would ask it. */
+/** A stand-in cloud, Google's unless another is named, with an account of its own in a temporary folder, asked as the engine would ask it. */
 export class StandInCloud {
   readonly folder: string;
   /** What the plugin said to the person. */
@@ -38,6 +38,7 @@ export class StandInCloud {
   constructor(
     private readonly world: Partial<World> = {},
     folder?: string,
+    private readonly table: CloudTable = gcp,
   ) {
     this.folder = folder ?? mkdtempSync(join(tmpdir(), "stand-in-cloud-"));
     const server = "https://127.0.0.1:6443";
@@ -71,7 +72,7 @@ export class StandInCloud {
   async provider(configuration: Properties = { project: "alpha", region: "europe-west3" }): Promise<Provider> {
     const { folder: account, kubeconfig, clusters } = this;
     const provider = cloud(
-      gcp,
+      this.table,
       {
         settings: { account, kubeconfig, clusters },
         log: (_, message) => {
@@ -92,27 +93,29 @@ export class StandInCloud {
   }
 
   content(): AccountContent {
-    return JSON.parse(readFileSync(join(this.folder, "gcp.json"), "utf8")) as AccountContent;
+    return JSON.parse(readFileSync(join(this.folder, `${this.table.name}.json`), "utf8")) as AccountContent;
   }
 
   /** Changes the account behind the plugin's back, as a person in the cloud's console. */
   edit(change: (content: AccountContent) => void): void {
     const content = this.content();
     change(content);
-    writeFileSync(join(this.folder, "gcp.json"), JSON.stringify(content));
+    writeFileSync(join(this.folder, `${this.table.name}.json`), JSON.stringify(content));
   }
 
   calls(): Call[] {
-    const lines = readFileSync(join(this.folder, "gcp-calls.jsonl"), "utf8").trim().split("\n");
+    const lines = readFileSync(join(this.folder, `${this.table.name}-calls.jsonl`), "utf8")
+      .trim()
+      .split("\n");
     return lines.map((line) => JSON.parse(line) as Call);
   }
 
   behave(behaviour: Behaviour): void {
-    writeFileSync(join(this.folder, "gcp-behaviour.json"), JSON.stringify(behaviour));
+    writeFileSync(join(this.folder, `${this.table.name}-behaviour.json`), JSON.stringify(behaviour));
   }
 
   behaviour(): Behaviour {
-    return JSON.parse(readFileSync(join(this.folder, "gcp-behaviour.json"), "utf8")) as Behaviour;
+    return JSON.parse(readFileSync(join(this.folder, `${this.table.name}-behaviour.json`), "utf8")) as Behaviour;
   }
 
   remove(): void {

@@ -247,7 +247,7 @@ describe("the config", () => {
       [
         "cluster",
         { cloud: "gce", name: "a" },
-        'gitlab-workspaces:cluster.cloud is "gce"\n    It must be one of self-managed, gke.',
+        'gitlab-workspaces:cluster.cloud is "gce"\n    It must be one of self-managed, gke, eks.',
       ],
       [
         "cluster",

@@ -15,10 +15,10 @@ describe("A stack that runs on this machine", () => {
     assert.equal(engineOf().stack, "local");
     assert.equal(engineOf("gke").stack, "gke");
     assert.notEqual(engineOf().root, engineOf("gke").root);
-    for (const stack of ["self-managed", "eks", "", "../gke", "GKE"]) {
+    for (const stack of ["self-managed", "oke", "", "../gke", "GKE"]) {
       assert.throws(
         () => engineOf(stack),
-        (error) => error instanceof Refused && /local and gke/.test(error.message),
+        (error) => error instanceof Refused && /local, gke and eks/.test(error.message),
       );
     }
   });

@@ -1,0 +1,10 @@
+import "@pulumi/aws/cloudwatch";
+import "@pulumi/aws/ec2";
+import "@pulumi/aws/eks";
+import "@pulumi/aws/getAvailabilityZones";
+import "@pulumi/aws/getCallerIdentity";
+import "@pulumi/aws/iam";
+import "@pulumi/kubernetes/apiextensions/customResource";
+import "@pulumi/kubernetes/core/v1/configMap";
+import "@pulumi/kubernetes/storage/v1/storageClass";
+import "@pulumi/random/randomId";

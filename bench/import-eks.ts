@@ -1,4 +1,4 @@
-import "@pulumi/aws/cloudwatch";
+import "@pulumi/aws/cloudwatch/logGroup";
 import "@pulumi/aws/ec2";
 import "@pulumi/aws/eks";
 import "@pulumi/aws/getAvailabilityZones";

@@ -85,7 +85,6 @@ const cloudFacts: Readonly<Record<string, readonly string[]>> = {
   "address range": ["cidrBlock"],
   "availability zone": ["availabilityZone"],
   "address ranges of the API": ["vpcConfig", "publicAccessCidrs"],
-  "instance requirements": ["spec", "limits", "cpu"],
   policy: ["policyArn"],
   principal: ["principalArn"],
   "days kept": ["retentionInDays"],
@@ -192,7 +191,9 @@ function described(
     facts:
       kind === "Release"
         ? factsAt(inputs, { chart: ["chart"], version: ["version"], repository: ["repositoryOpts", "repo"] })
-        : {},
+        : kind === "NodePool"
+          ? factsAt(inputs, { "CPUs at most": ["spec", "limits", "cpu"] })
+          : {},
   };
 }
 
@@ -202,7 +203,8 @@ function factsAt(
 ): Record<string, string> {
   const found = Object.entries(paths).map(([name, path]) => {
     const value = path.reduce<unknown>((holder, key) => (isMap(holder) ? holder[key] : undefined), inputs);
-    return [name, known(Array.isArray(value) ? value.join(", ") : value)] as const;
+    const text = known(Array.isArray(value) ? value.join(", ") : value);
+    return [name, text?.replace(/-[0-9a-f]{7}$/, "-*")] as const;
   });
   return Object.fromEntries(found.filter((fact): fact is [string, string] => fact[1] !== undefined));
 }

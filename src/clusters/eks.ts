@@ -1,4 +1,4 @@
-import * as cloudwatch from "@pulumi/aws/cloudwatch";
+import { LogGroup } from "@pulumi/aws/cloudwatch/logGroup";
 import * as ec2 from "@pulumi/aws/ec2";
 import * as eks from "@pulumi/aws/eks";
 import { getAvailabilityZones } from "@pulumi/aws/getAvailabilityZones";
@@ -159,7 +159,7 @@ class EksCluster extends pulumi.ComponentResource implements Cluster {
 
     // EKS makes the group of the logs itself unless it is there, without an end to what is kept.
     const suffix = new RandomId(config.name, { byteLength: 4, prefix: `${config.name}-` }, own);
-    const logs = new cloudwatch.LogGroup(
+    const logs = new LogGroup(
       config.name,
       { name: pulumi.interpolate`/aws/eks/${suffix.hex}/cluster`, retentionInDays: config.logDays, tags },
       own,
@@ -198,7 +198,7 @@ class EksCluster extends pulumi.ComponentResource implements Cluster {
         ...own,
         protect,
         // What EKS has made in the VPC, it gives back with the rights of this role.
-        dependsOn: [...clusterRights, logs, ...inside.ready],
+        dependsOn: [...clusterRights, logs],
       },
     );
 
@@ -273,7 +273,7 @@ class EksCluster extends pulumi.ComponentResource implements Cluster {
           ephemeralStorage: { size: `${nodes.diskGiB}Gi` },
         },
       },
-      { ...on, dependsOn: [policies, joining, ...nodeRights] },
+      { ...on, dependsOn: [joining, ...nodeRights] },
     );
     const pool = new CustomResource(
       `${config.name}-node-pool`,
@@ -301,11 +301,12 @@ class EksCluster extends pulumi.ComponentResource implements Cluster {
           limits: { cpu: String(nodes.max * place.cpus) },
         },
       },
-      { ...on, dependsOn: [nodeClass] },
+      // Nodes have no addresses of their own, and have to reach image registries and GitLab.
+      { ...on, dependsOn: [nodeClass, policies, ...inside.ready] },
     );
     this.provider = kubernetesProvider(answered, identity, {
       ...own,
-      dependsOn: [pool, storage, ...inside.ready, ...outside.ready],
+      dependsOn: [pool, storage, ...outside.ready],
     });
     this.registerOutputs({});
   }

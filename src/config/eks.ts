@@ -197,7 +197,7 @@ export const eks = z
     if (objection !== undefined)
       refuse(["name"], objection, name.toLowerCase().replaceAll("_", "-").slice(0, longestEksName).replace(/-+$/, ""));
     refuseOpenApi(api, context);
-    if (encryptionKey !== undefined && !encryptionKey.includes(`:${account}:`))
+    if (encryptionKey?.startsWith("arn:") === true && !encryptionKey.includes(`:${account}:`))
       refuse(["encryptionKey"], `must be a key of the account ${account}`);
     // Where a region has two zones, half of the VPC is for nodes and pods, and a node takes up to 128 addresses for its
     // pods: https://docs.aws.amazon.com/eks/latest/userguide/auto-networking.html

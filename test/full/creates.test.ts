@@ -18,6 +18,24 @@ const stacks = [
       "gcp:serviceaccount/account:Account",
     ],
   },
+  {
+    ...{ stack: "eks", cloud: "aws" },
+    types: [
+      "aws:cloudwatch/logGroup:LogGroup",
+      "aws:ec2/internetGateway:InternetGateway",
+      "aws:ec2/natGateway:NatGateway",
+      ...Array<string>(2).fill("aws:ec2/route:Route"),
+      ...Array<string>(2).fill("aws:ec2/routeTable:RouteTable"),
+      ...Array<string>(6).fill("aws:ec2/routeTableAssociation:RouteTableAssociation"),
+      ...Array<string>(6).fill("aws:ec2/subnet:Subnet"),
+      "aws:ec2/vpc:Vpc",
+      ...Array<string>(2).fill("aws:eks/accessEntry:AccessEntry"),
+      ...Array<string>(2).fill("aws:eks/accessPolicyAssociation:AccessPolicyAssociation"),
+      "aws:eks/cluster:Cluster",
+      ...Array<string>(2).fill("aws:iam/role:Role"),
+      ...Array<string>(7).fill("aws:iam/rolePolicyAttachment:RolePolicyAttachment"),
+    ],
+  },
 ];
 
 for (const { stack, cloud, types } of stacks)

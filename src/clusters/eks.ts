@@ -4,10 +4,7 @@ import * as eks from "@pulumi/aws/eks";
 import { getAvailabilityZones } from "@pulumi/aws/getAvailabilityZones";
 import { getCallerIdentity } from "@pulumi/aws/getCallerIdentity";
 import * as iam from "@pulumi/aws/iam";
-import { CustomResource } from "@pulumi/kubernetes/apiextensions/customResource";
-import { ConfigMap } from "@pulumi/kubernetes/core/v1/configMap";
 import type * as k8s from "@pulumi/kubernetes";
-import { StorageClass } from "@pulumi/kubernetes/storage/v1/storageClass";
 import * as pulumi from "@pulumi/pulumi";
 import { RandomId } from "@pulumi/random/randomId";
 import { IPv4 } from "ipaddr.js";
@@ -15,7 +12,7 @@ import type { Cluster, LoadBalancer } from "../cluster";
 import { refusal } from "../config/refusal";
 import type { EksConfig, Secret } from "../config/schema";
 import { answering } from "./answering";
-import { outsideMaintenance } from "./maintenance-window";
+import { autoNodes, autoscalerUser, managedNodes } from "./eks-nodes";
 import { kubernetesProvider } from "./provider";
 
 /** Where a cluster answers, and what proves that it is the one. */
@@ -50,36 +47,52 @@ const loadBalancerAnnotations = {
 };
 
 /**
- * A node lives for 21 days at most, draining included; the API server refuses any more, and a day is what draining gets
- * unless it is said: https://docs.aws.amazon.com/eks/latest/userguide/create-node-pool.html
+ * The load balancers of a cluster without Auto Mode, where the controller that every cluster has makes them.
+ * https://cloud-provider-aws.sigs.k8s.io/service_controller/
  */
-const lifetime = { expireAfter: "480h", terminationGracePeriod: "24h" };
+const managedLoadBalancerAnnotations = {
+  "service.beta.kubernetes.io/aws-load-balancer-type": "nlb",
+  "service.beta.kubernetes.io/aws-load-balancer-scheme": "internet-facing",
+  "service.beta.kubernetes.io/aws-load-balancer-cross-zone-load-balancing-enabled": "true",
+};
 
-/** https://docs.aws.amazon.com/eks/latest/userguide/auto-cluster-iam-role.html */
-const clusterPolicies = [
-  ...["AmazonEKSClusterPolicy", "AmazonEKSComputePolicy", "AmazonEKSBlockStoragePolicy"],
-  ...["AmazonEKSLoadBalancingPolicy", "AmazonEKSNetworkingPolicy"],
-];
-
-/** https://docs.aws.amazon.com/eks/latest/userguide/auto-create-node-role.html */
-const nodePolicies = ["AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly"];
+/** Managed policies of the role of the cluster and that of its nodes. */
+const rightsOf = {
+  auto: {
+    // https://docs.aws.amazon.com/eks/latest/userguide/auto-cluster-iam-role.html
+    cluster: [
+      ...["AmazonEKSClusterPolicy", "AmazonEKSComputePolicy", "AmazonEKSBlockStoragePolicy"],
+      ...["AmazonEKSLoadBalancingPolicy", "AmazonEKSNetworkingPolicy"],
+    ],
+    // https://docs.aws.amazon.com/eks/latest/userguide/auto-create-node-role.html
+    nodes: ["AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly"],
+  },
+  managed: {
+    cluster: ["AmazonEKSClusterPolicy"],
+    // https://docs.aws.amazon.com/eks/latest/userguide/create-node-role.html
+    nodes: ["AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonEKS_CNI_Policy"],
+  },
+} as const;
 
 /** Zones in which EKS cannot be: https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html */
 const zonesWithoutEks = ["use1-az3", "usw1-az2", "cac1-az3"];
 
-/** A cluster on Amazon EKS, in Auto Mode, with a network of its own. */
+/** A cluster on Amazon EKS with a network of its own. */
 class EksCluster extends pulumi.ComponentResource implements Cluster {
   readonly provider: k8s.Provider;
   readonly kubeconfig: Secret;
-  readonly loadBalancer: LoadBalancer = { annotations: loadBalancerAnnotations };
+  readonly loadBalancer: LoadBalancer;
   readonly isProtected: boolean;
-  // By which user Auto Mode evicts is not documented; the node pool's own settings keep it from running workspaces.
-  readonly autoscalers = [];
+  readonly autoscalers: readonly string[];
 
   constructor(name: string, config: EksConfig, place: Place, opts?: pulumi.ComponentResourceOptions) {
     super("gitlab-workspaces:clusters:Eks", name, {}, opts);
-    const { nodes, protect } = config;
+    const { protect } = config;
+    const { mode } = config.nodes;
     this.isProtected = protect;
+    this.loadBalancer = { annotations: mode === "auto" ? loadBalancerAnnotations : managedLoadBalancerAnnotations };
+    // By which user Auto Mode evicts is not documented; the settings of its pool keep it from running workspaces.
+    this.autoscalers = mode === "auto" ? [] : [autoscalerUser];
     const tags = tagsOf(config);
     const named = (what: string) => ({ ...tags, Name: what });
     const own = { parent: this };
@@ -143,7 +156,7 @@ class EksCluster extends pulumi.ComponentResource implements Cluster {
       const attachments = policies.map(
         (policy) =>
           new iam.RolePolicyAttachment(
-            `${called}-${policy}`,
+            `${called}-${policy.replace(/^.*\//, "")}`,
             { role: made.name, policyArn: `arn:${place.partition}:iam::aws:policy/${policy}` },
             own,
           ),
@@ -151,10 +164,10 @@ class EksCluster extends pulumi.ComponentResource implements Cluster {
       return { made, attachments };
     };
     const { made: clusterRole, attachments: clusterRights } = role(
-      ...(["cluster", "eks.amazonaws.com", ["sts:AssumeRole", "sts:TagSession"], clusterPolicies] as const),
+      ...(["cluster", "eks.amazonaws.com", ["sts:AssumeRole", "sts:TagSession"], rightsOf[mode].cluster] as const),
     );
     const { made: nodeRole, attachments: nodeRights } = role(
-      ...(["nodes", "ec2.amazonaws.com", ["sts:AssumeRole"], nodePolicies] as const),
+      ...(["nodes", "ec2.amazonaws.com", ["sts:AssumeRole"], rightsOf[mode].nodes] as const),
     );
 
     // EKS makes the group of the logs itself unless it is there, without an end to what is kept.
@@ -178,15 +191,17 @@ class EksCluster extends pulumi.ComponentResource implements Cluster {
           publicAccessCidrs: [...(config.apiCidrs ?? [])],
         },
         accessConfig: { authenticationMode: "API", bootstrapClusterCreatorAdminPermissions: false },
-        // Auto Mode is these three together, without add-ons of one's own. Its built-in pools take workspaces away from
-        // nodes to save some, and cannot be changed; without them there is ours alone.
+        // The add-ons are in Auto Mode itself, or ours.
         bootstrapSelfManagedAddons: false,
-        computeConfig: { enabled: true },
+        // Auto Mode is these three together. Its built-in pools take workspaces away from nodes to save some, and cannot
+        // be changed; without them there is ours alone.
+        ...(mode === "auto"
+          ? { computeConfig: { enabled: true }, storageConfig: { blockStorage: { enabled: true } } }
+          : {}),
         kubernetesNetworkConfig: {
-          elasticLoadBalancing: { enabled: true },
+          ...(mode === "auto" ? { elasticLoadBalancing: { enabled: true } } : {}),
           serviceIpv4Cidr: config.network.services,
         },
-        storageConfig: { blockStorage: { enabled: true } },
         ...(config.encryptionKey === undefined
           ? {}
           : { encryptionConfig: { provider: { keyArn: config.encryptionKey }, resources: ["secrets"] } }),
@@ -220,7 +235,9 @@ class EksCluster extends pulumi.ComponentResource implements Cluster {
       access(`${config.name}-${nameOf(arn)}`, arn, "STANDARD", "AmazonEKSClusterAdminPolicy");
     const deployer = administers(place.deployer);
     for (const arn of new Set(config.admins)) if (arn !== place.deployer) administers(arn);
-    const joining = access(`${config.name}-nodes`, nodeRole.arn, "EC2", "AmazonEKSAutoNodePolicy");
+    // Managed groups bring an entry for their nodes themselves.
+    const joining =
+      mode === "auto" ? [access(`${config.name}-nodes`, nodeRole.arn, "EC2", "AmazonEKSAutoNodePolicy")] : [];
 
     this.kubeconfig = kubeconfigOf(
       {
@@ -234,79 +251,14 @@ class EksCluster extends pulumi.ComponentResource implements Cluster {
     // No two clusters have the same issuer, and a cluster keeps its own.
     const identity = cluster.identities.apply((all) => all[0]?.oidcs[0]?.issuer ?? "");
     const ownProvider = kubernetesProvider(answered, identity, { ...own, dependsOn: [deployer] }, "cluster-kubernetes");
-    const on = { ...own, provider: ownProvider };
-    // https://docs.aws.amazon.com/eks/latest/userguide/auto-net-pol.html. Clusters in Auto Mode are born without it: it
-    // comes with the add-on that they do not have.
-    const policies = new ConfigMap(
-      `${config.name}-network-policies`,
-      {
-        metadata: { namespace: "kube-system", name: "amazon-vpc-cni" },
-        data: { "enable-network-policy-controller": "true" },
-      },
-      on,
-    );
-    // EKS makes none the default: https://docs.aws.amazon.com/eks/latest/userguide/create-storage-class.html
-    const storage = new StorageClass(
-      `${config.name}-gp3`,
-      {
-        metadata: { name: "gp3", annotations: { "storageclass.kubernetes.io/is-default-class": "true" } },
-        provisioner: "ebs.csi.eks.amazonaws.com",
-        parameters: { type: "gp3", encrypted: "true" },
-        reclaimPolicy: "Delete",
-        volumeBindingMode: "WaitForFirstConsumer",
-        allowVolumeExpansion: true,
-      },
-      on,
-    );
-    // https://docs.aws.amazon.com/eks/latest/userguide/create-node-class.html
-    const nodeClass = new CustomResource(
-      `${config.name}-node-class`,
-      {
-        apiVersion: "eks.amazonaws.com/v1",
-        kind: "NodeClass",
-        metadata: { name: "gitlab-workspaces" },
-        spec: {
-          role: nodeRole.name,
-          subnetSelectorTerms: inside.ids.map((id) => ({ id })),
-          securityGroupSelectorTerms: [{ id: cluster.vpcConfig.clusterSecurityGroupId }],
-          networkPolicy: "DefaultAllow",
-          ephemeralStorage: { size: `${nodes.diskGiB}Gi` },
-        },
-      },
-      { ...on, dependsOn: [joining, ...nodeRights] },
-    );
-    const pool = new CustomResource(
-      `${config.name}-node-pool`,
-      {
-        apiVersion: "karpenter.sh/v1",
-        kind: "NodePool",
-        metadata: { name: "gitlab-workspaces" },
-        spec: {
-          template: {
-            spec: {
-              ...lifetime,
-              nodeClassRef: { group: "eks.amazonaws.com", kind: "NodeClass", name: "gitlab-workspaces" },
-              requirements: [
-                { key: "kubernetes.io/arch", operator: "In", values: ["amd64"] },
-                { key: "karpenter.sh/capacity-type", operator: "In", values: ["on-demand"] },
-                { key: "node.kubernetes.io/instance-type", operator: "In", values: [nodes.machineType] },
-              ],
-            },
-          },
-          disruption: {
-            consolidationPolicy: "WhenEmpty",
-            consolidateAfter: "10m",
-            budgets: budgets(config),
-          },
-          limits: { cpu: String(nodes.max * place.cpus) },
-        },
-      },
-      // Nodes have no addresses of their own, and have to reach image registries and GitLab.
-      { ...on, dependsOn: [nodeClass, policies, ...inside.ready] },
-    );
+    const ready = (mode === "auto" ? autoNodes : managedNodes)({
+      ...{ config, cluster, tags, subnets: inside.ids, cpus: place.cpus, nodeRole, role, own },
+      ready: [...joining, ...nodeRights, ...inside.ready],
+      on: { ...own, provider: ownProvider },
+    });
     this.provider = kubernetesProvider(answered, identity, {
       ...own,
-      dependsOn: [pool, storage, ...outside.ready],
+      dependsOn: [...ready, ...outside.ready],
     });
     this.registerOutputs({});
   }
@@ -319,7 +271,7 @@ class ExistingEksCluster extends pulumi.ComponentResource implements Cluster {
   readonly loadBalancer: LoadBalancer;
   readonly isProtected = false;
   // As the autoscaler's own chart has it; who has another one is not harmed by it.
-  readonly autoscalers = ["system:serviceaccount:kube-system:cluster-autoscaler"];
+  readonly autoscalers = [autoscalerUser];
 
   /** @param identity that no other cluster has. */
   constructor(
@@ -489,16 +441,6 @@ function kubeconfigOf({ name, address, authority }: Endpoint, { region, profile,
       ],
     }),
   );
-}
-
-/** How many nodes of the pool may be replaced at a time, for which reason and when: https://karpenter.sh/docs/concepts/disruption/ */
-function budgets({ maintenance }: EksConfig): object[] {
-  return [
-    { nodes: "100%", reasons: ["Empty"] },
-    { nodes: "0", reasons: ["Underutilized"] },
-    { nodes: "1", reasons: ["Drifted"] },
-    ...outsideMaintenance(maintenance).map((weekly) => ({ nodes: "0", reasons: ["Drifted"], ...weekly })),
-  ];
 }
 
 /** One of the equal parts of a range. @param bits how much longer their prefix is. */

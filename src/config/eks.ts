@@ -5,6 +5,7 @@ import {
   days,
   existing,
   protect,
+  refuseInverted,
   refuseOpenApi,
   refuseOverlaps,
   scale,
@@ -131,6 +132,23 @@ export const eks = z
       }),
     nodes: z
       .strictObject({
+        mode: z
+          .enum(["auto", "managed"])
+          .default("auto")
+          .meta({
+            description:
+              "auto: Auto Mode, in which Amazon looks after nodes, load balancers and disks. managed: node groups with the " +
+              "cluster autoscaler. Never change it while the cluster lives.",
+            examples: ["auto"],
+          }),
+        min: z
+          .int()
+          .min(1)
+          .exactOptional()
+          .meta({
+            description: "Fewest nodes over all zones together, with mode managed: 1 unless set.",
+            examples: [1],
+          }),
         machineType: amazonMachine
           .default("m7i.xlarge")
           .meta({ description: "Instance type of the nodes, of an amd64 family.", examples: ["m7i.xlarge"] }),
@@ -197,6 +215,18 @@ export const eks = z
     if (objection !== undefined)
       refuse(["name"], objection, name.toLowerCase().replaceAll("_", "-").slice(0, longestEksName).replace(/-+$/, ""));
     refuseOpenApi(api, context);
+    const { mode, min, max } = nodes;
+    if (mode === "auto" && min !== undefined)
+      refuse(["nodes", "min"], "must not be set with mode auto, which has as many nodes as there is demand for");
+    if (min !== undefined)
+      refuseInverted(
+        { min, max },
+        {
+          addIssue: ({ path, message, params }) => {
+            refuse(["nodes", ...path], message, params?.corrected);
+          },
+        },
+      );
     if (encryptionKey?.startsWith("arn:") === true && !encryptionKey.includes(`:${account}:`))
       refuse(["encryptionKey"], `must be a key of the account ${account}`);
     // Where a region has two zones, half of the VPC is for nodes and pods, and a node takes up to 128 addresses for its

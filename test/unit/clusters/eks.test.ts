@@ -383,6 +383,88 @@ describe("A cluster on EKS", () => {
     );
   });
 
+  describe("of managed node groups", () => {
+    let managed: Run;
+    before(async () => {
+      managed = await runProgram(cloudStack("eks", { nodes: { mode: "managed", min: 4, max: 9 } }));
+    });
+
+    const all = (type: string) => managed.resources.filter((each) => each.type === type);
+
+    it("has nothing of Auto Mode", () => {
+      const { inputs } = find(managed, clusterType);
+      assert.deepEqual([inputs["computeConfig"], inputs["storageConfig"]], [undefined, undefined]);
+      assert.deepEqual(inputs["kubernetesNetworkConfig"], { serviceIpv4Cidr: "172.20.0.0/16" });
+      assert.deepEqual([...all(poolType), ...all("kubernetes:eks.amazonaws.com/v1:NodeClass")], []);
+    });
+
+    it("has one group for each zone, which together begin with the fewest nodes and are all for the autoscaler to change", () => {
+      const groups = all("aws:eks/nodeGroup:NodeGroup").map(({ inputs }) => inputs);
+      assert.deepEqual(
+        groups.map((each) => each["scalingConfig"]),
+        [
+          { minSize: 2, desiredSize: 2, maxSize: 9 },
+          { minSize: 1, desiredSize: 1, maxSize: 9 },
+          { minSize: 1, desiredSize: 1, maxSize: 9 },
+        ],
+      );
+      assert.equal(new Set(groups.map((each) => JSON.stringify(each["subnetIds"]))).size, 3);
+      for (const each of groups) assert.equal(each["amiType"], "AL2023_x86_64_STANDARD");
+    });
+
+    it("keeps pods from the credentials of their node, and encrypts its disks", () => {
+      const { inputs } = find(managed, "aws:ec2/launchTemplate:LaunchTemplate");
+      const { httpTokens, httpPutResponseHopLimit } = inputs["metadataOptions"] as Record<string, unknown>;
+      assert.deepEqual([httpTokens, httpPutResponseHopLimit], ["required", 1]);
+      assert.match(JSON.stringify(inputs["blockDeviceMappings"]), /"encrypted":"true"/);
+    });
+
+    it("has the add-ons that Auto Mode has built in, and NetworkPolicies enforced", () => {
+      const addons = all("aws:eks/addon:Addon").map(({ inputs }) => inputs);
+      assert.deepEqual(addons.map((each) => each["addonName"]).sort(), [
+        ...["aws-ebs-csi-driver", "coredns", "eks-pod-identity-agent", "kube-proxy", "vpc-cni"],
+      ]);
+      const network = addons.find((each) => each["addonName"] === "vpc-cni");
+      assert.deepEqual(JSON.parse(String(network?.["configurationValues"])), { enableNetworkPolicy: "true" });
+      const disks = addons.find((each) => each["addonName"] === "aws-ebs-csi-driver");
+      assert.deepEqual(disks?.["podIdentityAssociations"], [
+        {
+          serviceAccount: "ebs-csi-controller-sa",
+          roleArn: "arn:aws:iam::123456789012:role/role-1a2b3c4",
+        },
+      ]);
+      const { inputs } = find(managed, "kubernetes:storage.k8s.io/v1:StorageClass");
+      assert.equal(inputs["provisioner"], "ebs.csi.aws.com");
+    });
+
+    it("has an autoscaler of one exact version that runs as the account whose evictions of workspaces are refused", () => {
+      const { inputs, provider } = find(managed, "kubernetes:helm.sh/v3:Release", "workspaces-autoscaler");
+      assert.match(provider, /::cluster-kubernetes::/);
+      assert.match(String(inputs["version"]), /^\d+\.\d+\.\d+$/);
+      assert.deepEqual(inputs["repositoryOpts"], { repo: "https://kubernetes.github.io/autoscaler" });
+      const { rbac, extraArgs } = inputs["values"] as Record<string, Record<string, unknown>>;
+      assert.deepEqual(rbac!["serviceAccount"], { create: true, name: "cluster-autoscaler" });
+      assert.equal(extraArgs!["max-nodes-total"], 9);
+      const { inputs: association } = find(managed, "aws:eks/podIdentityAssociation:PodIdentityAssociation");
+      assert.equal(
+        `${String(association["namespace"])}/${String(association["serviceAccount"])}`,
+        "kube-system/cluster-autoscaler",
+      );
+      const policy = find(managed, "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy");
+      assert.match(JSON.stringify(policy.inputs), /system:serviceaccount:kube-system:cluster-autoscaler/);
+    });
+
+    it("lets the autoscaler change its own groups alone", () => {
+      const { policy } = find(managed, "aws:iam/rolePolicy:RolePolicy").inputs;
+      const { Statement } = JSON.parse(String(policy)) as { Statement: { Action: string[]; Condition?: object }[] };
+      const changing = Statement.filter(({ Action }) => Action.some((action) => !/:(Describe|Get)/.test(action)));
+      assert.deepEqual(
+        changing.map(({ Condition }) => Condition),
+        [{ StringEquals: { "aws:ResourceTag/eks:cluster-name": "workspaces-1a2b3c4d" } }],
+      );
+    });
+  });
+
   describe("that exists", () => {
     it("is taken as it is: nothing of Amazon's is made", async () => {
       const adopted = await runProgram(cloudStack("eks", existing));

@@ -22,7 +22,7 @@ describe("the config of a cluster on EKS", () => {
       assert.deepEqual(load(smallestEks).cluster, {
         ...{ cloud: "eks", name: "workspaces", account: "123456789012", region: "eu-central-1", existing: false },
         ...{ apiCidrs: ["192.0.2.0/24"], allowPublicApi: false, protect: true, labels: {}, admins: [], logDays: 90 },
-        nodes: { machineType: "m7i.xlarge", max: 5, diskGiB: 100 },
+        nodes: { mode: "auto", machineType: "m7i.xlarge", max: 5, diskGiB: 100 },
         network: { vpc: "10.0.0.0/16", services: "172.20.0.0/16" },
         maintenance: { days: ["saturday", "sunday"], hour: 1, hours: 6 },
       });
@@ -74,10 +74,17 @@ describe("the config of a cluster on EKS", () => {
       assert.match(message, /gitlab-workspaces:kubeconfig is set and not needed/);
     });
 
-    it("refuses another cloud's keys by name, and a least number of nodes, which Auto Mode does not have", () => {
+    it("refuses another cloud's keys by name", () => {
       assert.match(fault({ location: "eu-central-1" }), /gitlab-workspaces:cluster.location is not a key/);
       assert.match(fault({ releaseChannel: "REGULAR" }), /gitlab-workspaces:cluster.releaseChannel is not a key/);
-      assert.match(fault({ nodes: { min: 1 } }), /gitlab-workspaces:cluster.nodes.min is not a key/);
+    });
+
+    it("has a least number of nodes in managed groups alone, and not above the most", () => {
+      assert.match(fault({ nodes: { min: 1 } }), /cluster.nodes.min is 1 It must not be set with mode auto/);
+      const inverted = fault({ nodes: { mode: "managed", min: 6, max: 4 } });
+      assert.match(inverted, /cluster.nodes.max is 4 It must not be less than min, which is 6/);
+      assert.match(fault({ nodes: { mode: "fargate" } }), /cluster.nodes.mode is "fargate"/);
+      load(withCluster({ nodes: { mode: "managed", min: 2 } }, smallestEks));
     });
 
     it("refuses ranges that are malformed, overlap, are too small, or that EKS does not take", () => {

@@ -39,6 +39,8 @@ export async function createCluster(config: ClusterConfig): Promise<Cluster> {
   switch (config.cloud) {
     case "eks":
       return await (await import("./clusters/eks")).createEksCluster(config);
+    case "civo":
+      return await (await import("./clusters/civo")).createCivoCluster(config);
     case "gke":
       return await (await import("./clusters/gke")).createGkeCluster(config);
     case "self-managed":

@@ -31,6 +31,13 @@ export function readCluster(stack: StackConfig): ClusterConfig | undefined {
       requireApiCidrs(stack);
       refuseOfMadeClusters(stack);
       return cluster?.cloud === "gke" ? cluster : undefined;
+    case "civo": {
+      const region = readCivoRegion(stack);
+      refusePlainText(stack, "civo:token", "civo-token.txt");
+      requireApiCidrs(stack);
+      refuseOfMadeClusters(stack);
+      return cluster?.cloud === "civo" && region !== undefined ? { ...cluster, region } : undefined;
+    }
     default:
       return readSelfManagedCluster(stack, cluster?.cloud === "self-managed" ? cluster : undefined);
   }
@@ -104,6 +111,29 @@ function listOf(text: string | undefined): readonly unknown[] | undefined {
   } catch {
     return undefined;
   }
+ * Where on Civo everything is made. The provider would take whatever region the person's own command line has last used.
+ * https://github.com/civo/terraform-provider-civo/blob/master/docs/index.md
+ */
+function readCivoRegion(stack: StackConfig): string | undefined {
+  const set = pulumi.runtime.allConfig()["civo:region"];
+  if (set !== undefined && /^[A-Z]+\d+$/.test(set)) return set;
+  const meant = set?.toUpperCase() ?? "";
+  stack.faults.push({
+    subject: `civo:region is ${set === undefined ? "not set" : show(set)}`,
+    rule: "It must be the code of the region in which everything is made, in capital letters, such as LON1.",
+    remedy: ["civo region ls", setCommand(["civo:region"], /^[A-Z]+\d+$/.test(meant) ? meant : "LON1")],
+  });
+  return undefined;
+}
+
+/** A credential of a provider in its own namespace, which nobody else looks at. */
+function refusePlainText(stack: StackConfig, key: string, file: string): void {
+  if (pulumi.runtime.allConfig()[key] === undefined || pulumi.runtime.isConfigSecret(key)) return;
+  stack.faults.push({
+    subject: `${key} is stored in plain text`,
+    rule: "It is a secret, and in git and its history already: rotate it, then store the new one encrypted.",
+    remedy: [`pulumi config set --stack ${pulumi.getStack()} --secret ${key} < ${file}`],
+  });
 }
 
 /** @param remedy what installs the command. */

@@ -3,6 +3,7 @@ import { domainToASCII } from "node:url";
 import type * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import { type EksConfig, eks } from "./eks";
+import { type CivoConfig, civo } from "./civo";
 import { type GkeConfig, gke } from "./gke";
 import { label, longestLabel, type Objection, objectToLabel, text } from "./text";
 import { charts, oldestProxyChart, type ChartName } from "../charts";
@@ -10,7 +11,7 @@ import { charts, oldestProxyChart, type ChartName } from "../charts";
 /** Helm takes no longer name for a release: https://github.com/helm/helm/blob/v3.19.0/pkg/chartutil/validate_name.go */
 const longestRelease = 53;
 
-export type { EksConfig, GkeConfig };
+export type { CivoConfig, EksConfig, GkeConfig };
 
 /** Text that the engine encrypts in state and hides in every output: marked so where it is born. */
 export type Secret = pulumi.Output<string>;
@@ -189,6 +190,7 @@ const cluster = z.discriminatedUnion("cloud", [
   }),
   gke,
   eks,
+  civo,
 ]);
 
 /** https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/ keeps both for other things. */
@@ -532,6 +534,7 @@ export interface KeyPair {
 /** The cluster to install on: the text of one cloud's settings and the secrets that only this cloud has. */
 export type ClusterConfig =
   | EksConfig
+  | CivoConfig
   | GkeConfig
   | (Readonly<Extract<z.output<typeof cluster>, { cloud: "self-managed" }>> & { readonly kubeconfig: Secret });
 

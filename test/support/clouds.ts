@@ -1,4 +1,5 @@
 import { eks } from "./clouds/eks";
+import { civo } from "./clouds/civo";
 import { gke } from "./clouds/gke";
 
 /** What a provider answers, computes and is asked, as far as the program reads it, on a cloud in which everything is there. */
@@ -20,3 +21,4 @@ export type Answers = Readonly<Record<string, (args: Readonly<Record<string, unk
 
 /** Every cloud on which the program makes clusters. */
 export const clouds = { gke, eks } satisfies Record<string, MockedCloud>;
+export const clouds = { civo, gke } satisfies Record<string, MockedCloud>;

@@ -7,7 +7,7 @@ import { parse, stringify } from "yaml";
 import { environment, type LocalEngine, npm, type OnPath, pulumiDirectory } from "./engine";
 import { Failure } from "./failure";
 import { generate, neededSecrets } from "./placeholders";
-import { keptCertificates, keptSecrets, thrownAway } from "./thrown-away";
+import { keptCertificates, keptSecrets, secretsOfProvider, thrownAway } from "./thrown-away";
 import type { Toolchain } from "./toolchain/toolchain";
 import { readIfThere, writeWhole } from "./whole-file";
 
@@ -54,15 +54,21 @@ export async function ensureStack(engine: LocalEngine, toolchain: Toolchain, cha
     .filter((key) => key !== "kubeconfig" && !kept.includes(key));
   const generated = await generate(settings, missing);
   const tls = { ...(settings["tls"] as object), ...certificates, ...generated.certificates };
+  const ofProvider = secretsOfProvider(config);
+  const keptOfProvider = ofProvider.filter((key) => isSecure(present[key]));
   const merged = {
     ...config,
     [`${prefix}tls`]: tls,
+    ...Object.fromEntries(keptOfProvider.map((key) => [key, present[key]])),
     ...Object.fromEntries(kept.map((key) => [prefix + key, present[prefix + key]])),
   };
   // A certificate never stands here beside the key of another: the keys that go with new ones come last.
   await writeWhole(engine.stackConfig, stringify({ encryptionsalt, config: merged }));
   for (const [key, value] of Object.entries(generated.secrets)) {
     await setSecret(engine, toolchain, prefix + key, value);
+  }
+  for (const key of ofProvider.filter((each) => !keptOfProvider.includes(each))) {
+    await setSecret(engine, toolchain, key, randomBytes(24).toString("hex"));
   }
   if (neededSecrets(settings).some(({ key }) => key === "kubeconfig")) {
     await ensureKubeconfig(engine, toolchain, kept.includes("kubeconfig"));

@@ -20,6 +20,15 @@ const accountSettings: Readonly<Record<string, (account: unknown) => readonly [k
   gke: (account) => ["gcp:project", account],
 };
 
+/** Secrets of providers, by cloud, without which the stand-in works as little as the cloud would. */
+const providerSecrets: Readonly<Record<string, readonly string[]>> = { civo: ["civo:token"] };
+
+/** Keys of the secrets that a stack's cloud takes from its provider's own settings. */
+export function secretsOfProvider(config: Readonly<Record<string, unknown>>): readonly string[] {
+  const cluster = config[`${namespace}:cluster`] as Readonly<Record<string, unknown>> | undefined;
+  return providerSecrets[String(cluster?.["cloud"])] ?? [];
+}
+
 /** Whether a stack of this config makes its cluster. */
 export function isMade(config: Readonly<Record<string, unknown>>): boolean {
   const cluster = config[`${namespace}:cluster`] as Readonly<Record<string, unknown>> | undefined;
@@ -46,6 +55,7 @@ export function thrownAway(file: Readonly<Record<string, unknown>>, chartReposit
     config[key] = value;
     differences.push(`${key} is cluster.account`);
   }
+  differences.push(...secretsOfProvider(file).map((secret) => `${secret} is generated`));
   if ((file[`${namespace}:tls`] as { mode?: unknown } | undefined)?.mode === "provided") {
     differences.push("the certificate in tls is generated, with its key");
   }

@@ -3,10 +3,25 @@ import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module";
 import path from "node:path";
 import { build } from "esbuild";
+import { bridge } from "../../src/clusters/civo-plugin";
 import { CREDENTIAL_PLUGINS } from "./credential-plugin";
 
 /** The packages whose official plugin is stood in for; each is a file here that exports `standIn(settings)`. */
 const PACKAGES = ["aws", "gcp", "kubernetes", "random", "tls"] as const;
+/** A plugin that is stood in for by a file here, which exports `standIn(host)`. */
+interface PluginStandIn {
+  readonly file: string;
+  /** The name by which the engine looks for it. */
+  readonly plugin: string;
+  /** The version by which the engine looks for it; that of its SDK when absent. */
+  readonly version?: string;
+}
+
+const PLUGINS: readonly PluginStandIn[] = [
+  ...["gcp", "kubernetes", "random", "tls"].map((name) => ({ file: name, plugin: name })),
+  // The plugin that runs Terraform providers, of which Civo's is the only one here. There is no SDK that names its version.
+  { file: "civo", plugin: bridge.name, version: bridge.version },
+];
 
 /** Where the stand-ins find what they need, and where they are put. All paths are absolute. */
 export interface InstallOptions {
@@ -31,34 +46,34 @@ export interface InstallOptions {
  * `pulumiHome`. May be called at any time and by several processes at once: a file is replaced as a whole, and only
  * when its content changes. What else stands in those directories is left alone, the `pulumi` binary above all.
  *
- * A plugin's directory must carry exactly the version its SDK asks for, so it is read from the installed SDK.
+ * A plugin's directory must carry exactly the version its SDK asks for, so it is read from the installed SDK if there is one.
  *
  * @throws when an SDK is not installed, or a stand-in does not bundle.
  */
 export async function installPlugins(options: InstallOptions): Promise<void> {
   await Promise.all([
-    ...PACKAGES.map((name) => installProvider(name, options)),
+    ...PLUGINS.map((standIn) => installProvider(standIn, options)),
     ...Object.keys(CREDENTIAL_PLUGINS).map((command) => installCredentialPlugin(command, options)),
     installLanguageHost(options),
   ]);
 }
 
-async function installProvider(name: (typeof PACKAGES)[number], options: InstallOptions): Promise<void> {
-  const version = await sdkVersion(`@pulumi/${name}`);
-  const directory = path.join(options.pulumiHome, "plugins", `resource-${name}-v${version}`);
+async function installProvider({ file, plugin, version: own }: PluginStandIn, options: InstallOptions): Promise<void> {
+  const version = own ?? (await sdkVersion(`@pulumi/${plugin}`));
+  const directory = path.join(options.pulumiHome, "plugins", `resource-${plugin}-v${version}`);
   const bundle = path.join(directory, "index.js");
   const code = await bundled(
     [
-      `import { standIn } from "./${name}";`,
+      `import { standIn } from "./${file}";`,
       `import { main } from "./provider";`,
-      `void main(${JSON.stringify({ name, version })}, standIn);`,
+      `void main(${JSON.stringify({ name: plugin, version })}, standIn);`,
     ].join("\n"),
   );
   await mkdir(directory, { recursive: true });
   await place(bundle, code);
   await place(path.join(directory, "settings.json"), `${JSON.stringify(settingsOf(options), undefined, 2)}\n`);
   // Last, because the engine takes the executable's presence for the plugin's.
-  await place(path.join(directory, `pulumi-resource-${name}`), launcher(bundle), 0o755);
+  await place(path.join(directory, `pulumi-resource-${plugin}`), launcher(bundle), 0o755);
 }
 
 /** What the plugins are told: texts only. */

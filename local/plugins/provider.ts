@@ -15,6 +15,7 @@ import {
   ErrorResourceInitFailed,
   GetSchemaResponse,
   InvokeResponse,
+  ParameterizeResponse,
   PropertyDiff,
   ProviderHandshakeResponse,
   ReadResponse,
@@ -195,6 +196,12 @@ export interface DeleteRequest extends ResourceRequest {
 export interface Provider {
   /** Whether inputs are wanted with their secret marks, and outputs are marked by the provider itself. */
   readonly acceptSecrets?: boolean;
+  /**
+   * Told what to be, before anything else, where one plugin is many packages.
+   * @param value what the program has registered of the package, as text.
+   * @throws when that is none that it can be.
+   */
+  parameterize?(value: string): { readonly name: string; readonly version: string };
   checkConfig?(news: Properties): Checked;
   diffConfig?(olds: Properties, news: Properties): Difference;
   /** Gets the configuration without secret marks. Not called while any of it is unknown. */
@@ -306,6 +313,12 @@ function implementation(
     ),
     attach: answer(() => Promise.resolve(new Empty())),
     getPluginInfo: answer(() => Promise.resolve(new PluginInfo().setVersion(version))),
+    parameterize: answer((request) => {
+      if (!provider.parameterize) throw new Error("this stand-in is one package and takes no parameters");
+      const bytes = request.getValue()?.getValue_asU8() ?? new Uint8Array();
+      const { name, version: of } = provider.parameterize(Buffer.from(bytes).toString("utf8"));
+      return Promise.resolve(new ParameterizeResponse().setName(name).setVersion(of));
+    }),
     getSchema: answer(() => Promise.resolve(new GetSchemaResponse().setSchema("{}"))),
     checkConfig: answer((request) => {
       const news = properties(request.getNews());

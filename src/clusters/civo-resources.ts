@@ -125,9 +125,12 @@ export async function getRegion(): Promise<{ readonly regions: readonly { readon
   return await ask("getRegion", {});
 }
 
-/** https://github.com/civo/terraform-provider-civo/blob/master/docs/data-sources/size.md */
-export async function getSize(): Promise<{ readonly sizes: readonly { readonly name: string }[] }> {
-  return await ask("getSize", {});
+/**
+ * https://github.com/civo/terraform-provider-civo/blob/master/docs/data-sources/size.md
+ * @param name of the one to look for; all of them without.
+ */
+export async function getSize(name?: string): Promise<{ readonly sizes: readonly { readonly name: string }[] }> {
+  return await ask("getSize", name === undefined ? {} : { filters: [{ key: "name", values: [name] }] });
 }
 
 /** https://github.com/civo/terraform-provider-civo/blob/master/docs/data-sources/instances.md */

@@ -189,11 +189,11 @@ function notReached(error: unknown): never {
 }
 
 async function requireSize({ nodes: { machineType }, region }: CivoConfig): Promise<void> {
-  const { sizes } = await getSize().catch(notReached);
-  const names = sizes.map(({ name }) => name);
-  if (names.includes(machineType)) return;
+  const { sizes } = await getSize(machineType).catch(notReached);
+  if (sizes.some(({ name }) => name === machineType)) return;
+  const all = await getSize().catch(notReached);
   const family = machineType.replace(/\.[^.]+$/, ".");
-  const near = names.filter((name) => name.startsWith(family));
+  const near = all.sizes.map(({ name }) => name).filter((name) => name.startsWith(family));
   const there = near.length > 0 ? ` There are ${near.join(", ")}.` : "";
   throw refusal(
     `cluster.nodes.machineType is ${machineType}, and Civo has no such size.${there}\n` +

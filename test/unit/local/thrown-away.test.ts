@@ -19,6 +19,7 @@ describe("A stack that runs on this machine", () => {
       assert.throws(
         () => engineOf(stack),
         (error) => error instanceof Refused && /local, gke and eks/.test(error.message),
+        (error) => error instanceof Refused && /local and civo and gke/.test(error.message),
       );
     }
   });
@@ -49,6 +50,7 @@ describe("A stack that runs on this machine", () => {
       ...file,
       "gitlab-workspaces:cluster": { ...cluster, protect: false },
     });
+    assert.ok(thrownAway(fileOf("civo"), repository).differences.includes("civo:token is generated"));
     assert.deepEqual(thrownAway(fileOf("local"), repository).differences, [
       "the charts come from this machine",
       "GitLab's secrets are generated",

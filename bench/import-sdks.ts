@@ -12,5 +12,6 @@ import "@pulumi/random/randomPassword";
 import "@pulumi/tls/privateKey";
 import "@pulumi/tls/selfSignedCert";
 
+if (process.argv[2] === "civo") void import("./import-civo");
 if (process.argv[2] === "gke") void import("./import-gke");
 if (process.argv[2] === "eks") void import("./import-eks");

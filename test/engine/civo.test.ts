@@ -54,11 +54,18 @@ describe("A stack on Civo, on a stand-in account", () => {
     const { users } = parse(kubeconfig) as { users: { user: Record<string, string> }[] };
     const key = users[0]!.user["client-key-data"]!;
     assert.ok(key.length > 100);
+    const { stdout: apiKey } = await engine.pulumi(["config", "get", "civo:token"]);
+    assert.ok(apiKey.trim().length > 40);
     const { "civo:token": token } = (
       parse(await readFile(engine.engine.stackConfig, "utf8")) as { config: Record<string, object> }
     ).config;
     assert.deepEqual(Object.keys(token!), ["secure"]);
-    for (const part of ["client-key-data", key.slice(0, 40), Buffer.from(key, "base64").toString().slice(28, 60)])
+    for (const part of [
+      "client-key-data",
+      apiKey.trim(),
+      key.slice(0, 40),
+      Buffer.from(key, "base64").toString().slice(28, 60),
+    ])
       assert.ok(!state.includes(part));
   });
 

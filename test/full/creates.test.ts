@@ -5,6 +5,15 @@ import { brokenReferences } from "../support/live-references";
 /** Everything that each example stack makes in its cloud, sorted; a type as often as there are of it. */
 const stacks = [
   {
+    ...{ stack: "civo", cloud: "civo" },
+    types: [
+      "civo:index/firewall:Firewall",
+      "civo:index/kubernetesCluster:KubernetesCluster",
+      "civo:index/network:Network",
+      "civo:index/reservedIp:ReservedIp",
+    ],
+  },
+  {
     ...{ stack: "gke", cloud: "gcp" },
     types: [
       "gcp:compute/address:Address",

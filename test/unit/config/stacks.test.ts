@@ -22,6 +22,12 @@ describe("the example stacks", () => {
   it("are one for the local engine and one for each cloud", () => {
     assert.deepEqual(examples, ["Pulumi.eks.yaml", "Pulumi.gke.yaml", "Pulumi.local.yaml", "Pulumi.self-managed.yaml"]);
     assert.deepEqual(examples, ["Pulumi.civo.yaml", "Pulumi.gke.yaml", "Pulumi.local.yaml", "Pulumi.self-managed.yaml"]);
+    assert.deepEqual(examples, [
+      "Pulumi.civo.yaml",
+      "Pulumi.gke.yaml",
+      "Pulumi.local.yaml",
+      "Pulumi.self-managed.yaml",
+    ]);
   });
 
   for (const file of examples) {

@@ -56,9 +56,10 @@ export const civo = z
       }),
     nodes: z
       .strictObject({
-        machineType: civoSize
-          .default("g4s.kube.large")
-          .meta({ description: "Size of the nodes, as Civo calls it.", examples: ["g4s.kube.large"] }),
+        machineType: civoSize.default("g4s.kube.large").meta({
+          description: "Size of the nodes, as Civo calls it; all of them are amd64.",
+          examples: ["g4s.kube.large"],
+        }),
         ...scale("", 100),
       })
       .superRefine(refuseInverted)

@@ -53,7 +53,7 @@ describe("the stand-in Civo", () => {
     const remote = (url: string) => JSON.stringify({ remote: { url, version: "1.2.7" } });
     assert.deepEqual(plugin.parameterize?.(remote(civoProvider.source)), { name: "civo", version: "1.2.7" });
     assert.throws(
-      () => parameterize?.(remote("registry.opentofu.org/hashicorp/aws")),
+      () => plugin.parameterize?.(remote("registry.opentofu.org/hashicorp/aws")),
       /runs .*civo\/civo and no other/,
     );
   });

@@ -6,8 +6,6 @@ import { build } from "esbuild";
 import { bridge } from "../../src/clusters/civo-plugin";
 import { CREDENTIAL_PLUGINS } from "./credential-plugin";
 
-/** The packages whose official plugin is stood in for; each is a file here that exports `standIn(settings)`. */
-const PACKAGES = ["aws", "gcp", "kubernetes", "random", "tls"] as const;
 /** A plugin that is stood in for by a file here, which exports `standIn(host)`. */
 interface PluginStandIn {
   readonly file: string;
@@ -18,7 +16,7 @@ interface PluginStandIn {
 }
 
 const PLUGINS: readonly PluginStandIn[] = [
-  ...["gcp", "kubernetes", "random", "tls"].map((name) => ({ file: name, plugin: name })),
+  ...["aws", "gcp", "kubernetes", "random", "tls"].map((name) => ({ file: name, plugin: name })),
   // The plugin that runs Terraform providers, of which Civo's is the only one here. There is no SDK that names its version.
   { file: "civo", plugin: bridge.name, version: bridge.version },
 ];

@@ -111,6 +111,9 @@ function listOf(text: string | undefined): readonly unknown[] | undefined {
   } catch {
     return undefined;
   }
+}
+
+/**
  * Where on Civo everything is made. The provider would take whatever region the person's own command line has last used.
  * https://github.com/civo/terraform-provider-civo/blob/master/docs/index.md
  */

@@ -2,8 +2,8 @@ import { isIP } from "node:net";
 import { domainToASCII } from "node:url";
 import type * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
-import { type EksConfig, eks } from "./eks";
 import { type CivoConfig, civo } from "./civo";
+import { type EksConfig, eks } from "./eks";
 import { type GkeConfig, gke } from "./gke";
 import { label, longestLabel, type Objection, objectToLabel, text } from "./text";
 import { charts, oldestProxyChart, type ChartName } from "../charts";
@@ -529,12 +529,10 @@ export interface KeyPair {
   readonly key: Secret;
 }
 
-/** Stack config of a cluster on Google Kubernetes Engine. */
-
 /** The cluster to install on: the text of one cloud's settings and the secrets that only this cloud has. */
 export type ClusterConfig =
-  | EksConfig
   | CivoConfig
+  | EksConfig
   | GkeConfig
   | (Readonly<Extract<z.output<typeof cluster>, { cloud: "self-managed" }>> & { readonly kubeconfig: Secret });
 

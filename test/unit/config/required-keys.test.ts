@@ -20,6 +20,8 @@ const everywhere = [
 const besides: Readonly<Record<string, readonly string[]>> = {
   "self-managed": ["kubeconfig"],
   gke: ["cluster.account", "cluster.location", "cluster.apiCidrs", "gcp:project"],
+  eks: ["cluster.account", "cluster.apiCidrs", "aws:region"],
+  civo: ["cluster.apiCidrs", "civo:region"],
 };
 
 /** The keys without which the program refuses a stack that says no more than it must. */

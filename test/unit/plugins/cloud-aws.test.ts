@@ -213,7 +213,7 @@ describe("the stand-in EKS", () => {
     const { inputs } = await landscape();
     const born: string[] = [];
     const furnish = (objects: readonly Properties[]) => {
-      born.push(...objects.map(({ kind, metadata }) => `${String(kind)} ${String((metadata as Properties)["name"])}`));
+      born.push(...objects.map(({ kind, metadata }) => `${kind as string} ${(metadata as { name: string }).name}`));
       return Promise.resolve();
     };
     cloud = new StandInCloud(

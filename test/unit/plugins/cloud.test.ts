@@ -461,7 +461,7 @@ describe("the stand-in cloud and what a cluster is born with", () => {
 
   function furnishing(put: () => Promise<void>) {
     const named = (objects: readonly Properties[]): string[] =>
-      objects.map(({ metadata }) => String((metadata as Properties)["name"]));
+      objects.map(({ metadata }) => (metadata as { name: string }).name);
     const seen: string[][] = [];
     const cloud = new StandInCloud({
       furnish: async (objects) => {

@@ -107,7 +107,7 @@ describe("A stack on EKS in every trouble, on a stand-in account", () => {
       const kubeconfig = JSON.stringify(await readFile(engine.engine.kubeconfig, "utf8"));
       await without(
         "src/clusters/eks.ts",
-        [/dependsOn: \[pool, storage, \.\.\.outside\.ready\],/, ""],
+        [/dependsOn: \[\.\.\.ready, \.\.\.outside\.ready\],/, ""],
         [
           /this\.provider = kubernetesProvider\(answered, identity,/,
           'this.provider = kubernetesProvider(pulumi.secret(WRITTEN), "cluster",',

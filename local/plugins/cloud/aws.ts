@@ -98,7 +98,7 @@ const POLICIES = [
     "AmazonEKSLoadBalancingPolicy",
   ],
   ...["AmazonEKSNetworkingPolicy", "AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly"],
-  ...["AmazonEKSWorkerNodePolicy", "AmazonEKS_CNI_Policy"],
+  ...["AmazonEKSWorkerNodePolicy", "AmazonEKS_CNI_Policy", "AmazonEBSCSIDriverPolicy"],
 ];
 
 /** https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html */
@@ -121,6 +121,11 @@ const ROLE = "aws:iam/role:Role";
 const ATTACHMENT = "aws:iam/rolePolicyAttachment:RolePolicyAttachment";
 const LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup";
 const CLUSTER = "aws:eks/cluster:Cluster";
+const ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy";
+const TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate";
+const NODE_GROUP = "aws:eks/nodeGroup:NodeGroup";
+const ADDON = "aws:eks/addon:Addon";
+const POD_IDENTITY = "aws:eks/podIdentityAssociation:PodIdentityAssociation";
 const ACCESS_ENTRY = "aws:eks/accessEntry:AccessEntry";
 const ACCESS_POLICY = "aws:eks/accessPolicyAssociation:AccessPolicyAssociation";
 
@@ -459,6 +464,98 @@ const types: Readonly<Record<string, ResourceType>> = {
         vpcId: text(subnets(context)[0]?.inputs["vpcId"]),
       }),
       version: ({ inputs, outputs }) => text(inputs["version"]) || text(outputs["version"]) || (VERSIONS.at(-1) ?? ""),
+    },
+  },
+  [ROLE_POLICY]: {
+    noun: "role policy",
+    autoname: { property: "name", longest: 128 },
+    required: ["role", "policy"],
+    id: ({ inputs }) => `${text(inputs["role"])}:${text(inputs["name"])}`,
+    replace: ["name", "namePrefix", "role"],
+    refs: { role: ofRole("name") },
+    refuse: ({ inputs }) =>
+      statements(inputs["policy"]).length > 0
+        ? undefined
+        : failed("IAM: PutRolePolicy", 400, "MalformedPolicyDocument", "This policy contains invalid Json"),
+  },
+  [TEMPLATE]: {
+    noun: "launch template",
+    autoname: { property: "name", longest: 125 },
+    oneOf: {
+      "metadataOptions.httpTokens": ["optional", "required"],
+      "metadataOptions.httpEndpoint": ["enabled", "disabled"],
+    },
+    id: ec2Id("lt"),
+    replace: ["name", "namePrefix", "region"],
+    settled: located,
+    computed: { arn: (context) => arn("ec2", () => `launch-template/${ec2Id("lt")(context)}`)(context) },
+    // Each change makes another version.
+    derived: {
+      latestVersion: ({ outputs }) => Number(outputs["latestVersion"] ?? 0) + 1,
+      defaultVersion: () => 1,
+    },
+  },
+  [NODE_GROUP]: {
+    noun: "node group",
+    autoname: { property: "nodeGroupName", longest: 63 },
+    required: [
+      ...["clusterName", "nodeRoleArn", "subnetIds", "scalingConfig"],
+      ...["scalingConfig.minSize", "scalingConfig.maxSize", "scalingConfig.desiredSize"],
+    ],
+    oneOf: { capacityType: ["ON_DEMAND", "SPOT", "CAPACITY_BLOCK"] },
+    id: ({ inputs }) => `${text(inputs["clusterName"])}:${text(inputs["nodeGroupName"])}`,
+    quota: "NodegroupsPerCluster",
+    replace: [
+      ...["amiType", "capacityType", "clusterName", "diskSize", "instanceTypes", "launchTemplate.id", "nodeGroupName"],
+      ...["nodeRoleArn", "remoteAccess", "subnetIds", "region"],
+    ],
+    settled: located,
+    refs: {
+      clusterName: ofCluster,
+      nodeRoleArn: ofRole("arn"),
+      "subnetIds[*]": reference(SUBNET, "InvalidSubnetID.NotFound", "subnet"),
+      "launchTemplate.id": reference(TEMPLATE, "InvalidLaunchTemplateId.NotFound", "launch template"),
+    },
+    refuse: ({ inputs }) => {
+      const { minSize, maxSize, desiredSize } = part(inputs, "scalingConfig");
+      return Number(minSize) <= Number(desiredSize) && Number(desiredSize) <= Number(maxSize) && Number(maxSize) > 0
+        ? undefined
+        : failed("EKS: CreateNodegroup", 400, "InvalidParameterException", "desired capacity is not between the sizes");
+    },
+    computed: { arn: arn("eks", ({ inputs }) => `nodegroup/${text(inputs["nodeGroupName"])}`), status: () => "ACTIVE" },
+  },
+  [ADDON]: {
+    noun: "add-on",
+    required: ["addonName", "clusterName"],
+    oneOf: {
+      addonName: ["aws-ebs-csi-driver", "coredns", "eks-pod-identity-agent", "kube-proxy", "vpc-cni"],
+      resolveConflictsOnCreate: ["NONE", "OVERWRITE"],
+    },
+    id: ({ inputs }) => `${text(inputs["clusterName"])}:${text(inputs["addonName"])}`,
+    exists: () => failed("EKS: CreateAddon", 409, "ResourceInUseException", "Addon already exists."),
+    replace: ["addonName", "clusterName", "region"],
+    settled: located,
+    refs: { clusterName: ofCluster, "podIdentityAssociations[*].roleArn": ofRole("arn") },
+    computed: {
+      arn: arn("eks", ({ inputs }) => `addon/${text(inputs["addonName"])}`),
+      addonVersion: () => "v1.0.0-eksbuild.1",
+      createdAt: timestamp,
+      modifiedAt: timestamp,
+    },
+  },
+  [POD_IDENTITY]: {
+    noun: "pod identity association",
+    required: ["clusterName", "namespace", "serviceAccount", "roleArn"],
+    id: ({ serial }) => `a-${digest(`association ${serial}`).slice(0, 17)}`,
+    replace: ["clusterName", "namespace", "serviceAccount", "region"],
+    settled: located,
+    refs: { clusterName: ofCluster, roleArn: ofRole("arn") },
+    computed: {
+      associationArn: arn(
+        "eks",
+        ({ serial }) => `podidentityassociation/a-${digest(`association ${serial}`).slice(0, 17)}`,
+      ),
+      associationId: ({ serial }) => `a-${digest(`association ${serial}`).slice(0, 17)}`,
     },
   },
   [ACCESS_ENTRY]: {

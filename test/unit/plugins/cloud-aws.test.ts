@@ -1,8 +1,24 @@
 import assert from "node:assert/strict";
-import { AccessEntry, AccessPolicyAssociation, Cluster } from "@pulumi/aws/eks";
+import {
+  AccessEntry,
+  AccessPolicyAssociation,
+  Addon,
+  Cluster,
+  NodeGroup,
+  PodIdentityAssociation,
+} from "@pulumi/aws/eks";
 import { LogGroup } from "@pulumi/aws/cloudwatch/logGroup";
-import { InternetGateway, NatGateway, Route, RouteTable, RouteTableAssociation, Subnet, Vpc } from "@pulumi/aws/ec2";
-import { Role, RolePolicyAttachment } from "@pulumi/aws/iam";
+import {
+  InternetGateway,
+  LaunchTemplate,
+  NatGateway,
+  Route,
+  RouteTable,
+  RouteTableAssociation,
+  Subnet,
+  Vpc,
+} from "@pulumi/aws/ec2";
+import { Role, RolePolicy, RolePolicyAttachment } from "@pulumi/aws/iam";
 import { aws as table } from "../../../local/plugins/cloud/aws";
 import type { Properties, Provider } from "../../../local/plugins/provider";
 import {
@@ -77,6 +93,7 @@ describe("the stand-in AWS", () => {
     const sdk = [
       ...[AccessEntry, AccessPolicyAssociation, Cluster, LogGroup, InternetGateway, NatGateway, Route, RouteTable],
       ...[RouteTableAssociation, Subnet, Vpc, Role, RolePolicyAttachment],
+      ...[Addon, LaunchTemplate, NodeGroup, PodIdentityAssociation, RolePolicy],
     ] as unknown as { readonly __pulumiType: string }[];
     assert.deepEqual(Object.keys(table.types).sort(), sdk.map(({ __pulumiType }) => __pulumiType).sort());
   });
@@ -214,6 +231,8 @@ describe("the stand-in EKS", () => {
     const born: string[] = [];
     const furnish = (objects: readonly Properties[]) => {
       born.push(...objects.map(({ kind, metadata }) => `${kind as string} ${(metadata as { name: string }).name}`));
+      for (const { kind, metadata } of objects as { kind: string; metadata: { name: string } }[])
+        born.push(`${kind} ${metadata.name}`);
       return Promise.resolve();
     };
     cloud = new StandInCloud(

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
@@ -87,41 +87,13 @@ describe("A stack on EKS in every trouble, on a stand-in account", () => {
     assert.deepEqual(await brokenReferences(engine), []);
   });
 
-  describe("destroyed in the wrong order", () => {
-    it("is caught by the stand-in", async () => {
-      const cleared = await engine.pulumi(["destroy", "--yes", "--skip-preview"]);
-      assert.equal(cleared.exitCode, 0, cleared.all);
-      const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-order-"));
-      for (const part of ["src", "Pulumi.yaml", "package.json", "tsconfig.json", "stacks"])
-        await cp(join(project, part), join(scratch, part), { recursive: true });
-      await symlink(join(project, "node_modules"), join(scratch, "node_modules"));
-      const without = async (file: string, ...cuts: readonly (readonly [RegExp, string])[]): Promise<void> => {
-        let text = await readFile(join(scratch, file), "utf8");
-        for (const [cut, left] of cuts) {
-          assert.ok(cut.test(text), `${file} has ${String(cut)}`);
-          text = text.replace(cut, left);
-        }
-        await writeFile(join(scratch, file), text);
-      };
-      // A provider that waits for the cluster alone, as a kubeconfig that somebody wrote down does for nothing.
-      const kubeconfig = JSON.stringify(await readFile(engine.engine.kubeconfig, "utf8"));
-      await without(
-        "src/clusters/eks.ts",
-        [/dependsOn: \[\.\.\.ready, \.\.\.outside\.ready\],/, ""],
-        [
-          /this\.provider = kubernetesProvider\(answered, identity,/,
-          'this.provider = kubernetesProvider(pulumi.secret(WRITTEN), "cluster",',
-        ],
-        [/\/\*\* Where a cluster answers/, `const WRITTEN = ${kubeconfig};\n\n/** Where a cluster answers`],
-      );
-      await without("src/deploy.ts", [/new DestroyGuard\([^]*?\n {2}\);/, ""]);
-      const there = (...arguments_: string[]) => engine.pulumi([...arguments_, "--cwd", scratch]);
-      const up = await there("up", "--yes", "--skip-preview");
-      assert.equal(up.exitCode, 0, up.all);
-      const destroyed = await there("destroy", "--yes", "--skip-preview");
-      assert.notEqual(destroyed.exitCode, 0, destroyed.all);
-      assert.match(destroyed.all, /DependencyViolation/);
-      await rm(scratch, { recursive: true });
+  it("is not taken down whole while a load balancer of somebody's is in its network, which is named", async () => {
+    await engine.apply({
+      ...{ apiVersion: "v1", kind: "Service", metadata: { name: "forgotten", namespace: "default" } },
+      spec: { type: "LoadBalancer", ports: [{ port: 80 }] },
     });
+    const all = await engine.fails(["destroy", "--yes", "--skip-preview"]);
+    assert.match(all, /DependencyViolation[^]*Service 'default\/forgotten'/);
+    assert.ok((await engine.inAccount()).includes("load balancer default/forgotten"));
   });
 });

@@ -42,9 +42,8 @@ class CivoCluster extends pulumi.ComponentResource implements Cluster {
     super("gitlab-workspaces:clusters:Civo", name, {}, opts);
     const { region, nodes, protect } = config;
     this.isProtected = protect;
-    // To Civo's provider another region is a change in place, after which it finds nothing there. The names are fixed and
-    // have to be free before they can be used again.
-    const own = { parent: this, replaceOnChanges: ["region"], deleteBeforeReplace: true };
+    // To Civo's provider another region is a change in place, after which it finds nothing there.
+    const own = { parent: this, replaceOnChanges: ["region"] };
 
     const network = new Network(config.name, { label: config.name, region }, own);
     const firewall = new Firewall(
@@ -78,7 +77,8 @@ class CivoCluster extends pulumi.ComponentResource implements Cluster {
     const cluster = new KubernetesCluster(
       config.name,
       {
-        name: config.name,
+        // The size of nodes can only be changed by another cluster, which needs a name of its own while both are there.
+        name: `${config.name}-${nodes.machineType.replaceAll(".", "-")}`,
         region,
         networkId: network.id,
         firewallId: firewall.id,

@@ -39,8 +39,9 @@ export const civo = z
     cloud: z.literal("civo").meta({ description: "A Kubernetes cluster on Civo.", examples: ["civo"] }),
     name: label(40).meta({
       description:
-        "Name of the cluster, and of the network, firewall and address that the program makes for it; unique in the " +
-        "account. Never change it while the cluster lives: another name is another cluster.",
+        "Name of the cluster; of one that the program makes, the beginning, before the size of its nodes, and the name of " +
+        "its network, firewall and address: unique in the account. Never change it while the cluster lives: another name " +
+        "is another cluster.",
       examples: ["workspaces"],
     }),
     existing,

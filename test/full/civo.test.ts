@@ -28,10 +28,12 @@ describe("A stack on Civo, at length", () => {
   it("lets another stack take its cluster as one that exists, which makes nothing of Civo's and leaves it as it is", async () => {
     await engine.up();
     const before = await account.content();
+    const { name } = before.objects.find(({ type }) => type === cluster)!.outputs;
     const tenant = await engine.beside("tenant", {
       ...{ instance: "tenant", domain: "tenant.example.com", production: false, tls: { mode: "self-signed" } },
-      cluster: { cloud: "civo", name: "workspaces", existing: true },
+      cluster: { cloud: "civo", name, existing: true },
     });
+    await tenant.pulumi(["config", "set", "--secret", "civo:token", "another-token-of-the-same-account"]);
     const steps = await tenant.up();
     assert.ok(steps.length > 20);
     assert.deepEqual(
@@ -67,14 +69,12 @@ describe("A stack on Civo, at length", () => {
     await writeFile(engine.engine.stackConfig, before);
   });
 
-  it("gets another size of nodes when it is not protected: the old cluster first, for the sake of its name", async () => {
+  it("would make another size of nodes beside what is there, under another name, and loses nothing when that fails", async () => {
     const { objects } = await account.content();
-    const old = objects.find(({ type }) => type === cluster)!.id;
     const changes = { nodes: { machineType: "g4s.kube.medium", min: 1, max: 5 } };
-    await engine.withCluster(changes, () => engine.up());
-    const found = (await account.content()).objects.filter(({ type }) => type === cluster);
-    assert.equal(found.length, 1);
-    assert.notEqual(found[0]!.id, old);
+    const said = await engine.withCluster(changes, () => engine.fails(["up", "--yes", "--skip-preview"]));
+    assert.match(said, /one control plane to hand out, the local engine's, and workspaces-g4s-kube-large has it/);
+    assert.deepEqual((await account.content()).objects, objects);
     assert.deepEqual(await brokenReferences(engine), []);
   });
 });

@@ -112,6 +112,12 @@ describe("A cluster on Civo", () => {
     assert.equal(inputs["applications"], "-Traefik-v2-nodeport");
   });
 
+  it("has its size of nodes in its name, so that one of another size can stand beside it", async () => {
+    assert.equal(find(run, clusterType).inputs["name"], "workspaces-g4s-kube-large");
+    const medium = await runProgram(cloudStack("civo", { nodes: { machineType: "g4s.kube.medium" } }));
+    assert.equal(find(medium, clusterType).inputs["name"], "workspaces-g4s-kube-medium");
+  });
+
   it("leaves the version to Civo unless one is named", async () => {
     assert.equal(find(run, clusterType).inputs["kubernetesVersion"], undefined);
     const named = await runProgram(cloudStack("civo", { kubernetesVersion: "1.35.4-k3s1" }));

@@ -43,6 +43,8 @@ export async function createCluster(config: ClusterConfig): Promise<Cluster> {
       return await (await import("./clusters/civo")).createCivoCluster(config);
     case "gke":
       return await (await import("./clusters/gke")).createGkeCluster(config);
+    case "aks":
+      return await (await import("./clusters/aks")).createAksCluster(config);
     case "self-managed":
       return await (await import("./clusters/self-managed")).createSelfManagedCluster(config);
   }

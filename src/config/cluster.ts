@@ -38,6 +38,14 @@ export function readCluster(stack: StackConfig): ClusterConfig | undefined {
       refuseOfMadeClusters(stack);
       return cluster?.cloud === "civo" && region !== undefined ? { ...cluster, region } : undefined;
     }
+    case "aks":
+      if (isSet("azure-native:subscriptionId")) requireSame(stack, "azure-native:subscriptionId", "subscription");
+      requireDefaultAzureCredential(stack);
+      if (member(stack.raw["cluster"], "existing") !== true) requireAzureLocation(stack);
+      requireCommand(stack, "kubelogin", "az aks install-cli");
+      requireApiCidrs(stack);
+      refuseOfMadeClusters(stack);
+      return cluster?.cloud === "aks" ? cluster : undefined;
     default:
       return readSelfManagedCluster(stack, cluster?.cloud === "self-managed" ? cluster : undefined);
   }
@@ -136,6 +144,32 @@ function refusePlainText(stack: StackConfig, key: string, file: string): void {
     subject: `${key} is stored in plain text`,
     rule: "It is a secret, and in git and its history already: rotate it, then store the new one encrypted.",
     remedy: [`pulumi config set --stack ${pulumi.getStack()} --secret ${key} < ${file}`],
+function isSet(key: string): boolean {
+  return pulumi.runtime.allConfig()[key] !== undefined;
+}
+
+/** The provider and the kubeconfig's plugin look for credentials in the same places only when both are told to. */
+function requireDefaultAzureCredential(stack: StackConfig): void {
+  const key = "azure-native:useDefaultAzureCredential";
+  const set = pulumi.runtime.allConfig()[key];
+  if (set === "true") return;
+  stack.faults.push({
+    subject: `${key} is ${set === undefined ? "not set" : show(set)}`,
+    rule: "It must be true: the provider then takes the same credentials as the kubeconfig's plugin, kubelogin.",
+    remedy: [setCommand([key], "true")],
+  });
+}
+
+/** The provider would say no more than that a location is missing, after it has begun. */
+function requireAzureLocation(stack: StackConfig): void {
+  const key = "azure-native:location";
+  const set = pulumi.runtime.allConfig()[key];
+  if (set !== undefined && /^[a-z]+[a-z0-9]*$/.test(set)) return;
+  const corrected = set?.toLowerCase().replaceAll(/[^a-z0-9]/g, "") ?? "";
+  stack.faults.push({
+    subject: `${key} is ${set === undefined ? "not set" : show(set)}`,
+    rule: "It must be the name of an Azure region, such as westeurope: everything is made there. To list them: az account list-locations --query '[].name'",
+    remedy: [setCommand([key], /^[a-z]/.test(corrected) ? corrected : "westeurope")],
   });
 }
 

@@ -4,6 +4,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import { type CivoConfig, civo } from "./civo";
 import { type EksConfig, eks } from "./eks";
+import { type AksConfig, aks } from "./aks";
 import { type GkeConfig, gke } from "./gke";
 import { label, longestLabel, type Objection, objectToLabel, text } from "./text";
 import { charts, oldestProxyChart, type ChartName } from "../charts";
@@ -11,7 +12,7 @@ import { charts, oldestProxyChart, type ChartName } from "../charts";
 /** Helm takes no longer name for a release: https://github.com/helm/helm/blob/v3.19.0/pkg/chartutil/validate_name.go */
 const longestRelease = 53;
 
-export type { CivoConfig, EksConfig, GkeConfig };
+export type { AksConfig, CivoConfig, EksConfig, GkeConfig };
 
 /** Text that the engine encrypts in state and hides in every output: marked so where it is born. */
 export type Secret = pulumi.Output<string>;
@@ -191,6 +192,7 @@ const cluster = z.discriminatedUnion("cloud", [
   gke,
   eks,
   civo,
+  aks,
 ]);
 
 /** https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/ keeps both for other things. */
@@ -533,6 +535,7 @@ export interface KeyPair {
 export type ClusterConfig =
   | CivoConfig
   | EksConfig
+  | AksConfig
   | GkeConfig
   | (Readonly<Extract<z.output<typeof cluster>, { cloud: "self-managed" }>> & { readonly kubeconfig: Secret });
 

@@ -248,6 +248,7 @@ describe("the config", () => {
         "cluster",
         { cloud: "gce", name: "a" },
         'gitlab-workspaces:cluster.cloud is "gce"\n    It must be one of self-managed, gke, eks, civo.',
+        'gitlab-workspaces:cluster.cloud is "gce"\n    It must be one of self-managed, gke, aks.',
       ],
       [
         "cluster",

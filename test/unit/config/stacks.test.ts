@@ -27,6 +27,7 @@ describe("the example stacks", () => {
       "Pulumi.local.yaml",
       "Pulumi.self-managed.yaml",
     ]);
+    assert.deepEqual(examples, ["Pulumi.aks.yaml", "Pulumi.gke.yaml", "Pulumi.local.yaml", "Pulumi.self-managed.yaml"]);
   });
 
   for (const file of examples) {

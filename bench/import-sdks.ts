@@ -15,3 +15,4 @@ import "@pulumi/tls/selfSignedCert";
 if (process.argv[2] === "civo") void import("./import-civo");
 if (process.argv[2] === "gke") void import("./import-gke");
 if (process.argv[2] === "eks") void import("./import-eks");
+if (process.argv[2] === "aks") void import("./import-aks");

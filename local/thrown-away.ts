@@ -18,6 +18,7 @@ const namespace = "gitlab-workspaces";
 const accountSettings: Readonly<Record<string, (account: unknown) => readonly [key: string, value: unknown]>> = {
   eks: (account) => ["aws:allowedAccountIds", [account]],
   gke: (account) => ["gcp:project", account],
+  aks: (account) => ["azure-native:subscriptionId", account],
 };
 
 /** Secrets of providers, by cloud, without which the stand-in works as little as the cloud would. */
@@ -27,6 +28,17 @@ const providerSecrets: Readonly<Record<string, readonly string[]>> = { civo: ["c
 export function secretsOfProvider(config: Readonly<Record<string, unknown>>): readonly string[] {
   const cluster = config[`${namespace}:cluster`] as Readonly<Record<string, unknown>> | undefined;
   return providerSecrets[String(cluster?.["cloud"])] ?? [];
+/** The clouds whose credentials may say by themselves whose account it is. */
+const toldByCredentials = ["aks"];
+
+/** What of a stack's config its credentials would say, where there are none: that they are the account's that it names. */
+export function asItsCredentials(config: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const cluster = config[`${namespace}:cluster`] as Readonly<Record<string, unknown>> | undefined;
+  const cloud = String(cluster?.["cloud"]);
+  const [key, value] = accountSettings[cloud]?.(cluster?.["account"]) ?? [];
+  return key === undefined || key in config || !toldByCredentials.includes(cloud) || typeof value !== "string"
+    ? {}
+    : { [key]: value };
 }
 
 /** Whether a stack of this config makes its cluster. */

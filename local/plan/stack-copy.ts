@@ -2,6 +2,7 @@ import { relative } from "node:path";
 import { checkCertificate } from "../../src/config/certificate";
 import { secrets as knownSecrets } from "../../src/config/schema";
 import { certificateHosts, generate, neededSecrets, type Settings } from "../placeholders";
+import { asItsCredentials } from "../thrown-away";
 import type { StackFile } from "./stack-file";
 
 /** A secret that `pulumi up` needs and the file does not have. */
@@ -67,6 +68,7 @@ export async function stackCopy({ stack, file, config, others }: StackFile, now:
     config: Object.fromEntries(
       [
         ...foreign,
+        ...Object.entries(asItsCredentials(config)),
         ...Object.entries(kept).map(([key, value]) => [prefix + key, hidden(value)] as const),
         ...Object.entries(secrets).map(([key, secure]) => [prefix + key, { secure }] as const),
       ].filter(([key]) => !out.has(key)),

@@ -10,6 +10,8 @@ export const CREDENTIAL_PLUGINS: Readonly<Record<string, readonly string[]>> = {
   aws: ["eks", "get-token", "--cluster-name"],
   // https://cloud.google.com/kubernetes-engine/docs/how-to/cluster-access-for-kubectl
   "gke-gcloud-auth-plugin": ["--use_application_default_credentials"],
+  // https://azure.github.io/kubelogin/concepts/login-modes/chained.html, for the API servers of AKS
+  kubelogin: ["get-token", "--login", "chained", "--server-id", "6dae42f8-4368-4678-94ff-3960e28e3630"],
 };
 
 /** How long what is handed out is said to be good for, in milliseconds, as GKE's tokens are. */

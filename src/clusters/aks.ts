@@ -106,6 +106,7 @@ class AksCluster extends pulumi.ComponentResource implements Cluster {
     const networkRole = roleAssignment(`${config.name}-network`, {
       scope: group.id,
       role: roles.networkContributor,
+      description: `Network Contributor, for the cluster ${config.name} itself`,
       principal: identity.principalId,
       account: config.account,
       // Entra may not know the identity everywhere yet; told what it is, Azure does not look.
@@ -189,6 +190,7 @@ class AksCluster extends pulumi.ComponentResource implements Cluster {
     const adminRole = roleAssignment(`${config.name}-admin`, {
       scope: cluster.id,
       role: roles.clusterAdmin,
+      description: `Azure Kubernetes Service RBAC Cluster Admin, for who deploys ${config.name}`,
       principal: deployer.objectId,
       account: config.account,
       parent: this,
@@ -406,6 +408,7 @@ function roleAssignment(
   {
     scope,
     role,
+    description,
     principal,
     account,
     principalType,
@@ -413,6 +416,7 @@ function roleAssignment(
   }: {
     readonly scope: pulumi.Output<string>;
     readonly role: string;
+    readonly description: string;
     readonly principal: pulumi.Input<string>;
     readonly account: string;
     readonly principalType?: string;
@@ -429,6 +433,7 @@ function roleAssignment(
       scope,
       roleDefinitionId: `/subscriptions/${account}/providers/Microsoft.Authorization/roleDefinitions/${role}`,
       principalId: principal,
+      description,
       ...(principalType === undefined ? {} : { principalType }),
     },
     { parent },
@@ -493,7 +498,7 @@ function kubeconfigOf({ name, address, authority }: Endpoint): Secret {
       clusters: [
         {
           name,
-          cluster: { server: pulumi.interpolate`https://${address}:443`, "certificate-authority-data": authority },
+          cluster: { server: pulumi.interpolate`https://${address}`, "certificate-authority-data": authority },
         },
       ],
       contexts: [{ name, context: { cluster: name, user: name } }],

@@ -19,6 +19,7 @@ describe("A stack that runs on this machine", () => {
       assert.throws(
         () => engineOf(stack),
         (error) => error instanceof Refused && /local, gke, eks and civo/.test(error.message),
+        (error) => error instanceof Refused && /local and gke and aks/.test(error.message),
       );
     }
   });

@@ -195,12 +195,14 @@ class AksCluster extends pulumi.ComponentResource implements Cluster {
       account: config.account,
       parent: this,
     });
-    for (const configName of ["aksManagedAutoUpgradeSchedule", "aksManagedNodeOSUpgradeSchedule"])
-      new containerservice.MaintenanceConfiguration(
-        `${config.name}-${configName}`,
-        { ...ofCluster, configName, maintenanceWindow: maintenanceWindow(config.maintenance) },
-        own,
-      );
+    const windows = ["aksManagedAutoUpgradeSchedule", "aksManagedNodeOSUpgradeSchedule"].map(
+      (configName) =>
+        new containerservice.MaintenanceConfiguration(
+          `${config.name}-${configName}`,
+          { ...ofCluster, configName, maintenanceWindow: maintenanceWindow(config.maintenance) },
+          own,
+        ),
+    );
     const pool = new containerservice.AgentPool(
       config.name,
       {
@@ -258,7 +260,10 @@ class AksCluster extends pulumi.ComponentResource implements Cluster {
         },
       },
     };
-    this.provider = kubernetesProvider(ready, cluster.id, { ...own, dependsOn: [pool, address, adminRole, metadata] });
+    this.provider = kubernetesProvider(ready, cluster.id, {
+      ...own,
+      dependsOn: [pool, address, adminRole, metadata, ...windows],
+    });
     this.registerOutputs({});
   }
 }

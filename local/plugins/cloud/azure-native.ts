@@ -342,7 +342,7 @@ const types: Readonly<Record<string, ResourceType>> = {
         missing: (value) => error(400, "InvalidParameter", `VnetSubnetID '${value}' does not exist.`),
       },
     },
-    refuse: (context) => poolRefused(context.inputs, clusterOf(context)),
+    refuse: (context) => poolRefused(context.inputs, clusterOf(context), context.outputs["name"] === undefined),
     computed: { ...named("agentPoolName"), maxPods: () => 250 },
     derived: {
       currentOrchestratorVersion: (context) =>
@@ -415,7 +415,7 @@ function clusterRefused(context: Context): string | undefined {
     for (const key of ["vmSize", "osDiskSizeGB", "osDiskType", "availabilityZones", "vnetSubnetID"])
       if (same && JSON.stringify(same[key]) !== JSON.stringify(profile[key]))
         return error(400, "PropertyChangeNotAllowed", `Changing property 'properties.${key}' is not allowed.`);
-    const refused = poolRefused(profile, { inputs, outputs: { ...outputs, location: location(context) } });
+    const refused = poolRefused(profile, { inputs, outputs: { ...outputs, location: location(context) } }, !same);
     if (refused !== undefined) return refused;
   }
   return networkRefused(context);
@@ -446,10 +446,12 @@ function networkRefused({ inputs, objects, configuration }: Context): string | u
 function poolRefused(
   pool: Properties,
   cluster: Pick<CloudObject, "inputs" | "outputs"> | undefined,
+  isNew: boolean,
 ): string | undefined {
   const number = (key: string): number => Number(pool[key]);
   const isWithin = number("minCount") <= number("count") && number("count") <= number("maxCount");
-  if (pool["enableAutoScaling"] === true && !isWithin) {
+  // Of a pool that is there the count is not asked again: https://github.com/Azure/AKS/issues/1758
+  if (pool["enableAutoScaling"] === true && isNew && !isWithin) {
     const bounds = `minCount ${number("minCount")} and maxCount ${number("maxCount")}`;
     return error(400, "InvalidParameter", `The count ${number("count")} of the agent pool is not between ${bounds}.`);
   }

@@ -3,7 +3,7 @@ import { parse } from "yaml";
 import { engineOf, npm } from "../../../local/engine";
 import { Refused } from "../../../local/failure";
 import { generate } from "../../../local/placeholders";
-import { keptCertificates, keptSecrets, thrownAway } from "../../../local/thrown-away";
+import { asItsCredentials, keptCertificates, keptSecrets, thrownAway } from "../../../local/thrown-away";
 import { exampleText } from "../../support/examples";
 
 const fileOf = (stack: string) =>
@@ -55,6 +55,15 @@ describe("A stack that runs on this machine", () => {
       "the charts come from this machine",
       "GitLab's secrets are generated",
     ]);
+  });
+
+  it("has the subscription that it names where credentials would say it, unless it says another itself", () => {
+    const file = fileOf("aks");
+    const key = "azure-native:subscriptionId";
+    assert.deepEqual(asItsCredentials(file), { [key]: "00000000-0000-0000-0000-000000000000" });
+    assert.deepEqual(asItsCredentials({ ...file, [key]: "another" }), {});
+    assert.deepEqual(asItsCredentials({ ...fileOf("gke"), "gcp:project": undefined }), {});
+    assert.equal(thrownAway(file, repository).config[key], "00000000-0000-0000-0000-000000000000");
   });
 
   it("keeps its certificate from start to start, as long as that is good and its key is there", async () => {

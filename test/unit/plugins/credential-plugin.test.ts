@@ -56,6 +56,15 @@ describe("the stand-in for a cloud's credential plugin", () => {
     );
   });
 
+  it("serves kubelogin for the API servers of AKS, by the chain of credentials that the provider has", () => {
+    const kubelogin = { command: "kubelogin", clusters: cloud.clusters, kubeconfig: cloud.kubeconfig };
+    const chained = ["get-token", "--login", "chained", "--server-id", "6dae42f8-4368-4678-94ff-3960e28e3630"];
+    assert.match(answer(kubelogin, { arguments: chained, execInfo: undefined }), /ExecCredential/);
+    const others = [chained.with(2, "devicecode"), chained.with(4, "another"), chained.slice(0, 3)];
+    for (const given of others)
+      assert.throws(() => answer(kubelogin, { arguments: given, execInfo: undefined }), /serves "kubelogin get-token/);
+  });
+
   it("tells its version, and that it is a stand-in", () => {
     assert.match(asked(undefined, "--version"), /^gke-gcloud-auth-plugin .*stand-in/);
   });

@@ -3,6 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { parse } from "yaml";
 import { generate, neededSecrets, type Settings } from "../../../local/placeholders";
 import { checkSshHostKey } from "../../../src/config/private-key";
+import { clouds } from "../../support/clouds";
 import { withCommands } from "../../support/commands";
 import { examples, exampleText } from "../../support/examples";
 import { load, useStack } from "../config/stack";
@@ -32,7 +33,7 @@ async function loadWith(settings: Settings, more: readonly string[] = [], file =
 
 describe("Placeholders for secrets", () => {
   before(useStack);
-  withCommands("gke-gcloud-auth-plugin");
+  withCommands(...Object.values(clouds).flatMap(({ commands }) => commands));
 
   for (const file of examples) {
     it(`are all that the program needs to accept ${file}`, async () => {

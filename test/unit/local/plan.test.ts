@@ -214,6 +214,11 @@ describe("The summary of a plan", () => {
   const recorded = async () =>
     readEvents(await readFile(join(__dirname, "recorded", "plan-of-self-managed.jsonl"), "utf8"));
 
+  it("is of the subscription that the stack names, where credentials would say which it is", async () => {
+    const { config } = await stackCopy(await readStackFile("aks"), today);
+    assert.equal(config["azure-native:subscriptionId"], "00000000-0000-0000-0000-000000000000");
+  });
+
   it("tells what would be made, part by part, with the charts and their versions", async () => {
     const copy = await stackCopy(await readStackFile("self-managed"), today);
     const plan = summary(copy, await recorded());

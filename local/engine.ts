@@ -55,8 +55,7 @@ export function localEngine({
 }
 
 /** The stacks that run on this machine: those whose cloud is stood in for. */
-export const servedStacks = [localStack, "gke", "eks", "civo"] as const;
-export const servedStacks = [localStack, "gke", "aks"] as const;
+export const servedStacks = [localStack, "gke", "eks", "aks", "civo"] as const;
 
 /** The engine of a stack that a person names. @throws Refused for one that does not run here. */
 export function engineOf(stack: string = localStack): LocalEngine {

@@ -28,6 +28,8 @@ const providerSecrets: Readonly<Record<string, readonly string[]>> = { civo: ["c
 export function secretsOfProvider(config: Readonly<Record<string, unknown>>): readonly string[] {
   const cluster = config[`${namespace}:cluster`] as Readonly<Record<string, unknown>> | undefined;
   return providerSecrets[String(cluster?.["cloud"])] ?? [];
+}
+
 /** The clouds whose credentials may say by themselves whose account it is. */
 const toldByCredentials = ["aks"];
 

@@ -16,12 +16,10 @@ interface PluginStandIn {
 }
 
 const PLUGINS: readonly PluginStandIn[] = [
-  ...["aws", "gcp", "kubernetes", "random", "tls"].map((name) => ({ file: name, plugin: name })),
+  ...["aws", "azure-native", "gcp", "kubernetes", "random", "tls"].map((name) => ({ file: name, plugin: name })),
   // The plugin that runs Terraform providers, of which Civo's is the only one here. There is no SDK that names its version.
   { file: "civo", plugin: bridge.name, version: bridge.version },
 ];
-/** The packages whose official plugin is stood in for; each is a file here that exports `standIn(settings)`. */
-const PACKAGES = ["azure-native", "gcp", "kubernetes", "random", "tls"] as const;
 
 /** Where the stand-ins find what they need, and where they are put. All paths are absolute. */
 export interface InstallOptions {

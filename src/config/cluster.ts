@@ -144,6 +144,9 @@ function refusePlainText(stack: StackConfig, key: string, file: string): void {
     subject: `${key} is stored in plain text`,
     rule: "It is a secret, and in git and its history already: rotate it, then store the new one encrypted.",
     remedy: [`pulumi config set --stack ${pulumi.getStack()} --secret ${key} < ${file}`],
+  });
+}
+
 function isSet(key: string): boolean {
   return pulumi.runtime.allConfig()[key] !== undefined;
 }

@@ -5,8 +5,7 @@ import { addresses, overlap, range } from "./text";
 export const onlyOfMadeClusters: readonly string[] = [
   ...["apiCidrs", "allowPublicApi", "kubernetesVersion", "releaseChannel", "nodes", "network", "maintenance"],
   ...["encryptionKey", "admins", "logDays", "protect", "labels"],
-  ...["encryptionKey", "protect", "labels"],
-  ...["admins", "upgradeChannel", "systemNodes"],
+  ...["upgradeChannel", "systemNodes"],
 ];
 
 export const existing = z

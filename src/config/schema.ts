@@ -2,9 +2,9 @@ import { isIP } from "node:net";
 import { domainToASCII } from "node:url";
 import type * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
+import { type AksConfig, aks } from "./aks";
 import { type CivoConfig, civo } from "./civo";
 import { type EksConfig, eks } from "./eks";
-import { type AksConfig, aks } from "./aks";
 import { type GkeConfig, gke } from "./gke";
 import { label, longestLabel, type Objection, objectToLabel, text } from "./text";
 import { charts, oldestProxyChart, type ChartName } from "../charts";
@@ -191,8 +191,8 @@ const cluster = z.discriminatedUnion("cloud", [
   }),
   gke,
   eks,
-  civo,
   aks,
+  civo,
 ]);
 
 /** https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/ keeps both for other things. */
@@ -533,9 +533,9 @@ export interface KeyPair {
 
 /** The cluster to install on: the text of one cloud's settings and the secrets that only this cloud has. */
 export type ClusterConfig =
+  | AksConfig
   | CivoConfig
   | EksConfig
-  | AksConfig
   | GkeConfig
   | (Readonly<Extract<z.output<typeof cluster>, { cloud: "self-managed" }>> & { readonly kubeconfig: Secret });
 

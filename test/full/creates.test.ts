@@ -43,6 +43,9 @@ const stacks = [
       "aws:eks/cluster:Cluster",
       ...Array<string>(2).fill("aws:iam/role:Role"),
       ...Array<string>(7).fill("aws:iam/rolePolicyAttachment:RolePolicyAttachment"),
+    ],
+  },
+  {
     ...{ stack: "aks", cloud: "azure-native" },
     types: [
       "azure-native:authorization:RoleAssignment",

@@ -1,6 +1,6 @@
+import { aks } from "./clouds/aks";
 import { civo } from "./clouds/civo";
 import { eks } from "./clouds/eks";
-import { aks } from "./clouds/aks";
 import { gke } from "./clouds/gke";
 
 /** What a provider answers, computes and is asked, as far as the program reads it, on a cloud in which everything is there. */
@@ -21,5 +21,4 @@ export interface MockedCloud {
 export type Answers = Readonly<Record<string, (args: Readonly<Record<string, unknown>>) => Record<string, unknown>>>;
 
 /** Every cloud on which the program makes clusters. */
-export const clouds = { gke, eks, civo } satisfies Record<string, MockedCloud>;
-export const clouds = { aks, gke } satisfies Record<string, MockedCloud>;
+export const clouds = { gke, eks, aks, civo } satisfies Record<string, MockedCloud>;

@@ -247,8 +247,7 @@ describe("the config", () => {
       [
         "cluster",
         { cloud: "gce", name: "a" },
-        'gitlab-workspaces:cluster.cloud is "gce"\n    It must be one of self-managed, gke, eks, civo.',
-        'gitlab-workspaces:cluster.cloud is "gce"\n    It must be one of self-managed, gke, aks.',
+        'gitlab-workspaces:cluster.cloud is "gce"\n    It must be one of self-managed, gke, eks, aks, civo.',
       ],
       [
         "cluster",

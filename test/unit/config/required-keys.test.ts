@@ -21,6 +21,7 @@ const besides: Readonly<Record<string, readonly string[]>> = {
   "self-managed": ["kubeconfig"],
   gke: ["cluster.account", "cluster.location", "cluster.apiCidrs", "gcp:project"],
   eks: ["cluster.account", "cluster.apiCidrs", "aws:region"],
+  aks: ["cluster.account", "cluster.apiCidrs", "azure-native:location", "azure-native:useDefaultAzureCredential"],
   civo: ["cluster.apiCidrs", "civo:region"],
 };
 

@@ -326,8 +326,8 @@ async function requirePlace({ region, nodes: { machineType } }: EksConfig, calle
     iam.getSessionContext({ arn: caller }).catch((error: unknown) => {
       throw refusal(`The role of ${caller} cannot be looked up: ${reason(error)}\nNothing was created.`);
     }),
+    // In whatever state they are: a zone that is away for an hour must not have its subnets replaced.
     getAvailabilityZones({
-      state: "available",
       filters: [{ name: "opt-in-status", values: ["opt-in-not-required"] }],
       excludeZoneIds: [...zonesWithoutEks],
     }).catch((error: unknown) => {

@@ -13,7 +13,9 @@ import type { StackConfig } from "./stack-config";
  */
 export function readCluster(stack: StackConfig): ClusterConfig | undefined {
   const cluster = stack.setting("cluster", settings.cluster);
-  switch (cluster?.cloud ?? member(stack.raw["cluster"], "cloud")) {
+  // With faults in it, it may name no cloud at all.
+  const cloud = (cluster?.cloud ?? member(stack.raw["cluster"], "cloud")) as ClusterConfig["cloud"] | undefined;
+  switch (cloud) {
     case "eks": {
       const provider = readAmazonProvider(stack);
       requireCommand(
@@ -46,9 +48,11 @@ export function readCluster(stack: StackConfig): ClusterConfig | undefined {
       requireApiCidrs(stack);
       refuseOfMadeClusters(stack);
       return cluster?.cloud === "aks" ? cluster : undefined;
-    default:
+    case "self-managed":
+    case undefined:
       return readSelfManagedCluster(stack, cluster?.cloud === "self-managed" ? cluster : undefined);
   }
+  return readSelfManagedCluster(stack, undefined);
 }
 
 /** A setting of the provider that decides where things are made has to be what the stack says. @param is what it stands for. */

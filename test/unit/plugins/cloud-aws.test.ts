@@ -230,7 +230,6 @@ describe("the stand-in EKS", () => {
     const { inputs } = await landscape();
     const born: string[] = [];
     const furnish = (objects: readonly Properties[]) => {
-      born.push(...objects.map(({ kind, metadata }) => `${kind as string} ${(metadata as { name: string }).name}`));
       for (const { kind, metadata } of objects as { kind: string; metadata: { name: string } }[])
         born.push(`${kind} ${metadata.name}`);
       return Promise.resolve();

@@ -35,6 +35,8 @@ interface Deployer {
  */
 const loadBalancerAnnotations = {
   "service.beta.kubernetes.io/azure-load-balancer-health-probe-request-path": "/healthz",
+  // Minutes, the most that there is: after four Azure would cut a connection on which nothing moves.
+  "service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout": "30",
 };
 
 /**
@@ -120,6 +122,8 @@ class AksCluster extends pulumi.ComponentResource implements Cluster {
       {
         ...within,
         dnsPrefix: config.name,
+        // Azure's own name for it holds those of group and cluster, and has room for neither.
+        nodeResourceGroup: pulumi.interpolate`${group.name}-nodes`,
         sku: { name: "Base", tier: "Standard" },
         identity: { type: "UserAssigned", userAssignedIdentities: [identity.id] },
         ...(version === undefined ? {} : { kubernetesVersion: version }),
@@ -388,7 +392,8 @@ async function adoptCluster({ account, name, resourceGroup = "" }: AksConfig): P
     });
   const kubeconfig = kubeconfigOf({
     name,
-    address: found.fqdn === "" ? found.privateFQDN : found.fqdn,
+    // A private cluster may have the one alone, whatever the types say.
+    address: found.fqdn || found.privateFQDN,
     authority: authorityIn(kubeconfigs),
   });
   if (!pulumi.runtime.isDryRun()) {
@@ -476,7 +481,7 @@ function failedNodes(key: "nodes" | "systemNodes", machineType: string): pulumi.
     await pulumi.log.error(
       `Azure gives this subscription no machines of cluster.${key}.machineType, ${machineType}, in ${location}, or not so many.\n` +
         `List them: az vm list-skus --location ${location} --resource-type virtualMachines --output table\n` +
-        `Set another: pulumi config set --stack ${pulumi.getStack()} --path 'gitlab-workspaces:cluster.${key}.machineType' <machine type>\n` +
+        `Set another: pulumi config set --stack ${pulumi.getStack()} --path 'gitlab-workspaces:cluster.${key}.machineType' '<machine type>'\n` +
         "What was made is kept; the next up goes on from there.",
     );
     return false;

@@ -1,5 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
+import { sparing } from "./autoscaler";
 
 /** Arguments of {@link CivoAutoscaler}. */
 interface CivoAutoscalerArgs {
@@ -116,6 +117,7 @@ export class CivoAutoscaler extends pulumi.ComponentResource {
                     // https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/cloudprovider/civo/civo_manager.go
                     `--nodes=${min}:${max}:workers`,
                     "--enforce-node-group-min-size=true",
+                    ...Object.entries(sparing).map(([option, value]) => `--${option}=${String(value)}`),
                     "--stderrthreshold=info",
                   ],
                   env: access.keys.map((key) => ({

@@ -134,7 +134,10 @@ export async function getSize(name?: string): Promise<{ readonly sizes: readonly
 }
 
 /** https://github.com/civo/terraform-provider-civo/blob/master/docs/data-sources/instances.md */
-export async function getInstances(args: { region: string }): Promise<unknown> {
+export async function getInstances(args: {
+  region: string;
+  filters: { key: string; values: string[] }[];
+}): Promise<unknown> {
   return await ask("getInstances", args);
 }
 

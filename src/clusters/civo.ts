@@ -179,9 +179,9 @@ async function requireRegion({ region }: CivoConfig): Promise<void> {
   );
 }
 
-/** Anybody may ask for regions and sizes. Instances are those of an account, which only its keys reach. */
+/** Anybody may ask for regions and sizes. Instances are those of an account; none is to be told here, with its first password. */
 async function requireAccess({ region }: CivoConfig): Promise<void> {
-  await getInstances({ region }).catch(notReached);
+  await getInstances({ region, filters: [{ key: "id", values: ["none"] }] }).catch(notReached);
 }
 
 function notReached(error: unknown): never {

@@ -7,6 +7,7 @@ import { Release } from "@pulumi/kubernetes/helm/v3/release";
 import { StorageClass } from "@pulumi/kubernetes/storage/v1/storageClass";
 import * as pulumi from "@pulumi/pulumi";
 import type { EksConfig } from "../config/schema";
+import { sparing } from "./autoscaler";
 import { outsideMaintenance } from "./maintenance-window";
 
 /** What nodes of a cluster are made of and with. */
@@ -14,6 +15,8 @@ export interface Ground {
   readonly config: EksConfig;
   readonly cluster: eks.Cluster;
   readonly tags: Readonly<Record<string, string>>;
+  /** Those that no setting changes. */
+  readonly nodeTags: Readonly<Record<string, string>>;
   /** The private subnet of each zone. */
   readonly subnets: readonly pulumi.Output<string>[];
   /** CPUs of one node. */
@@ -120,7 +123,7 @@ function budgets({ maintenance }: EksConfig): object[] {
 
 /** Groups of nodes with the cluster autoscaler. @returns what has to be there before workloads. */
 export function managedNodes(ground: Ground): pulumi.Resource[] {
-  const { config, cluster, tags, subnets, nodeRole, ready, role, own, on } = ground;
+  const { config, cluster, tags, nodeTags, subnets, nodeRole, ready, role, own, on } = ground;
   const { name, nodes } = config;
   const clusterName = cluster.name;
   const addon = (
@@ -151,7 +154,8 @@ export function managedNodes(ground: Ground): pulumi.Resource[] {
           ebs: { volumeSize: nodes.diskGiB, volumeType: "gp3", encrypted: "true", deleteOnTermination: "true" },
         },
       ],
-      tagSpecifications: ["instance", "volume"].map((resourceType) => ({ resourceType, tags })),
+      // Not the user's own: a change here replaces every node.
+      tagSpecifications: ["instance", "volume"].map((resourceType) => ({ resourceType, tags: nodeTags })),
       tags,
     },
     own,
@@ -254,6 +258,7 @@ function clusterAutoscaler(
           "max-nodes-total": nodes.max,
           "balance-similar-node-groups": true,
           "skip-nodes-with-local-storage": false,
+          ...sparing,
         },
       },
     },

@@ -212,6 +212,8 @@ class EksCluster extends pulumi.ComponentResource implements Cluster {
       {
         ...own,
         protect,
+        // Auto Mode on or off takes all nodes away, and everything that runs on them.
+        replaceOnChanges: ["computeConfig"],
         // What EKS has made in the VPC, it gives back with the rights of this role.
         dependsOn: [...clusterRights, logs],
       },
@@ -234,7 +236,7 @@ class EksCluster extends pulumi.ComponentResource implements Cluster {
     const administers = (arn: string) =>
       access(`${config.name}-${nameOf(arn)}`, arn, "STANDARD", "AmazonEKSClusterAdminPolicy");
     const deployer = administers(place.deployer);
-    for (const arn of new Set(config.admins)) if (arn !== place.deployer) administers(arn);
+    const admins = [...new Set(config.admins)].filter((arn) => arn !== place.deployer).map(administers);
     // Managed groups bring an entry for their nodes themselves.
     const joining =
       mode === "auto" ? [access(`${config.name}-nodes`, nodeRole.arn, "EC2", "AmazonEKSAutoNodePolicy")] : [];
@@ -252,13 +254,24 @@ class EksCluster extends pulumi.ComponentResource implements Cluster {
     const identity = cluster.identities.apply((all) => all[0]?.oidcs[0]?.issuer ?? "");
     const ownProvider = kubernetesProvider(answered, identity, { ...own, dependsOn: [deployer] }, "cluster-kubernetes");
     const ready = (mode === "auto" ? autoNodes : managedNodes)({
-      ...{ config, cluster, tags, subnets: inside.ids, cpus: place.cpus, nodeRole, role, own },
+      ...{
+        config,
+        cluster,
+        tags,
+        nodeTags: tagsOf({ labels: {} }),
+        subnets: inside.ids,
+        cpus: place.cpus,
+        nodeRole,
+        role,
+        own,
+      },
       ready: [...joining, ...nodeRights, ...inside.ready],
       on: { ...own, provider: ownProvider },
     });
     this.provider = kubernetesProvider(answered, identity, {
       ...own,
-      dependsOn: [...ready, ...outside.ready],
+      // Admins keep their access for as long as there is anything to look after.
+      dependsOn: [...ready, ...outside.ready, ...admins],
     });
     this.registerOutputs({});
   }
@@ -319,7 +332,7 @@ async function requireAccount({ account, profile }: EksConfig): Promise<string> 
 }
 
 /** Asks AWS for the zones of the region, and whether nodes can be there. */
-async function requirePlace({ region, nodes: { machineType } }: EksConfig, caller: string): Promise<Place> {
+async function requirePlace({ region, nodes: { machineType, mode } }: EksConfig, caller: string): Promise<Place> {
   const list = `aws ec2 describe-availability-zones --region ${region}`;
   const [{ issuerArn }, { names }] = await Promise.all([
     // Access is given to a role, not to a session in it.
@@ -341,7 +354,7 @@ async function requirePlace({ region, nodes: { machineType } }: EksConfig, calle
       `aws:region is ${region}, which has ${zones.length === 0 ? "no zone" : `one zone, ${zones.join()},`} for this ` +
         `account, and EKS takes two.\nList them: ${list}\nNothing was created.`,
     );
-  const [{ locations }, { defaultVcpus }] = await Promise.all([
+  const [{ locations }, { defaultVcpus, supportedArchitectures }] = await Promise.all([
     ec2.getInstanceTypeOfferings({
       locationType: "availability-zone",
       filters: [{ name: "instance-type", values: [machineType] }],
@@ -350,8 +363,15 @@ async function requirePlace({ region, nodes: { machineType } }: EksConfig, calle
   ]).catch((error: unknown) => {
     throw noSuchMachine(machineType, region, reason(error));
   });
-  if (!zones.some((zone) => locations.includes(zone)))
-    throw noSuchMachine(machineType, region, `none of ${zones.join(", ")} has it.`);
+  const without = zones.filter((zone) => !locations.includes(zone));
+  // Managed groups are one for each zone.
+  if (without.length > (mode === "managed" ? 0 : zones.length - 1))
+    throw noSuchMachine(machineType, region, `${without.join(", ")} ${without.length > 1 ? "have" : "has"} none.`);
+  if (!supportedArchitectures.includes("x86_64"))
+    throw noSuchMachine(
+      ...([machineType, region] as const),
+      `it is for ${supportedArchitectures.join(", ")}, and the tools that GitLab puts into every workspace are for amd64.`,
+    );
   return { partition: caller.split(":")[1] ?? "aws", deployer: issuerArn, zones, cpus: defaultVcpus };
 }
 
@@ -463,7 +483,7 @@ function nameOf(arn: string): string {
 }
 
 /** AWS allows fewer characters in a tag than Pulumi in the name of a stack. */
-function tagsOf({ labels }: EksConfig): Record<string, string> {
+function tagsOf({ labels }: Pick<EksConfig, "labels">): Record<string, string> {
   const value = (text: string) => text.replaceAll(/[^\p{L}\p{Z}\p{N}_.:/=+\-@]/gu, "-").slice(0, 256);
   return { ...labels, project: value(pulumi.getProject()), stack: value(pulumi.getStack()) };
 }

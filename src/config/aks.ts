@@ -10,7 +10,7 @@ import {
   refuseOverlaps,
   scale,
 } from "./made-cluster";
-import { addresses, label, overlap, range, text } from "./text";
+import { addresses, objectToLabel, overlap, range, text } from "./text";
 
 /** https://learn.microsoft.com/en-us/azure/aks/azure-cni-overlay#ip-address-planning */
 const reservedByAks = ["169.254.0.0/16", "172.30.0.0/16", "172.31.0.0/16", "192.0.2.0/24"];
@@ -130,7 +130,12 @@ const longestAksName = 40;
 export const aks = z
   .strictObject({
     cloud: z.literal("aks").meta({ description: "A cluster on Azure Kubernetes Service.", examples: ["aks"] }),
-    name: label(63).meta({
+    // https://learn.microsoft.com/en-us/azure/azure-resource-manager/management/resource-name-rules#microsoftcontainerservice
+    name: text((value) =>
+      /^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$/.test(value)
+        ? undefined
+        : "must be 1 to 63 characters of a-z, A-Z, 0-9, '-' and '_', beginning and ending with a letter or digit",
+    ).meta({
       description:
         "Name of the cluster, and the beginning of the names of all that the program makes for it; at most " +
         `${longestAksName} characters unless the cluster exists. Never change it while the cluster lives: another name is ` +
@@ -227,12 +232,9 @@ export const aks = z
     }
     if (resourceGroup !== undefined)
       refuse(["resourceGroup"], "must be left out unless the cluster exists: one is made for it, and goes with it");
-    if (name.length > longestAksName)
-      refuse(
-        ["name"],
-        `must be at most ${longestAksName} characters`,
-        name.slice(0, longestAksName).replace(/-+$/, ""),
-      );
+    const objection = objectToLabel(name, longestAksName);
+    if (objection !== undefined)
+      refuse(["name"], objection, name.toLowerCase().replaceAll("_", "-").slice(0, longestAksName).replace(/-+$/, ""));
     refuseOpenApi(api, context);
     // Azure keeps five addresses of a subnet, and each pool has one node more while nodes are replaced:
     // https://learn.microsoft.com/en-us/azure/aks/azure-cni-overlay#ip-address-planning

@@ -37,7 +37,7 @@ const civoLabels = z
 export const civo = z
   .strictObject({
     cloud: z.literal("civo").meta({ description: "A Kubernetes cluster on Civo.", examples: ["civo"] }),
-    name: label(40).meta({
+    name: label(63).meta({
       description:
         "Name of the cluster; of one that the program makes, the beginning, before the size of its nodes, and the name of " +
         "its network, firewall and address: unique in the account. Never change it while the cluster lives: another name " +
@@ -73,8 +73,17 @@ export const civo = z
       examples: [{ team: "a" }],
     }),
   })
-  .superRefine(({ existing: there, ...api }, context) => {
-    if (!there) refuseOpenApi(api, context);
+  .superRefine(({ existing: there, name, ...api }, context) => {
+    if (there) return;
+    // What Civo takes at most, less the size of the nodes that is put behind it.
+    if (name.length > 40)
+      context.addIssue({
+        code: "custom",
+        path: ["name"],
+        message: "must be at most 40 characters unless the cluster exists",
+        params: { corrected: name.slice(0, 40).replace(/-+$/, "") },
+      });
+    refuseOpenApi(api, context);
   });
 
 /** What a stack says of its cluster on Civo. */

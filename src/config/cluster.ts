@@ -43,6 +43,10 @@ export function readCluster(stack: StackConfig): ClusterConfig | undefined {
     case "aks":
       if (isSet("azure-native:subscriptionId")) requireSame(stack, "azure-native:subscriptionId", "subscription");
       requireDefaultAzureCredential(stack);
+      refuseCredentials(stack, azureCredentials, {
+        why: "The kubeconfig gets its tokens from kubelogin, which never sees it: log in, or use the environment for both.",
+        remedy: "az login",
+      });
       if (member(stack.raw["cluster"], "existing") !== true) requireAzureLocation(stack);
       requireCommand(stack, "kubelogin", "az aks install-cli");
       requireApiCidrs(stack);
@@ -92,19 +96,31 @@ function readAmazonProvider(stack: StackConfig): Pick<EksConfig, "region" | "pro
         `pulumi config set --stack ${pulumi.getStack()} --path --type string 'aws:allowedAccountIds[0]' ${account}`,
       ],
     });
-  for (const key of ["aws:accessKey", "aws:secretKey", "aws:token"].filter((name) => set[name] !== undefined))
+  refuseCredentials(stack, amazonCredentials, {
+    why: "The kubeconfig gets its tokens from the AWS CLI, which never sees it: use a profile or the environment for both.",
+    remedy: setCommand(["aws:profile"], "<profile>"),
+  });
+  const assumed = set["aws:assumeRoles"];
+  const roles = assumed === undefined ? [] : listOf(assumed);
+  const role = member(roles?.[0], "roleArn");
+  const said = Object.keys((roles?.[0] as object | undefined) ?? {});
+  if (
+    roles === undefined ||
+    roles.length > 1 ||
+    (roles.length === 1 && typeof role !== "string") ||
+    said.some((key) => !["roleArn", "sessionName", "duration"].includes(key))
+  )
     faults.push({
-      subject: `${key} is set`,
-      rule: "The kubeconfig gets its tokens from the AWS CLI, which never sees it: use a profile or the environment for both.",
-      remedy: [removeCommand([key]), setCommand(["aws:profile"], "<profile>")],
-    });
-  const roles = listOf(set["aws:assumeRoles"]) ?? [];
-  const role = member(roles[0], "roleArn");
-  if (roles.length > 1 || member(roles[0], "externalId") !== undefined)
-    faults.push({
-      subject: "aws:assumeRoles is a chain of roles, or has an externalId",
-      rule: "The kubeconfig gets its tokens from the AWS CLI, which takes on one role by its ARN alone: put the roles into a profile.",
+      subject: "aws:assumeRoles is not a list of one role by its roleArn, with at most a sessionName and a duration",
+      rule: "The kubeconfig gets its tokens from the AWS CLI, which takes on one role by its ARN alone: put all else into a profile.",
       remedy: [removeCommand(["aws:assumeRoles"]), setCommand(["aws:profile"], "<profile>")],
+    });
+  const cluster = stack.raw["cluster"];
+  if (member(member(cluster, "nodes"), "mode") === "managed" && member(cluster, "maintenance") !== undefined)
+    faults.push({
+      subject: `${keyText(["cluster", "maintenance"])} is set`,
+      rule: "It is for Auto Mode: managed nodes are replaced by pulumi up alone, when their version or machines change.",
+      remedy: [removeCommand(["cluster", "maintenance"])],
     });
   if (faults.length > before) return undefined;
   const profile = set["aws:profile"];
@@ -113,6 +129,33 @@ function readAmazonProvider(stack: StackConfig): Pick<EksConfig, "region" | "pro
     ...(profile === undefined ? {} : { profile }),
     ...(typeof role === "string" ? { role } : {}),
   };
+}
+
+const amazonCredentials = [
+  ...["aws:accessKey", "aws:secretKey", "aws:token", "aws:assumeRoleWithWebIdentity"],
+  ...["aws:sharedCredentialsFiles", "aws:sharedConfigFiles"],
+];
+
+const azureCredentials = [
+  ...["azure-native:clientSecret", "azure-native:clientCertificatePassword", "azure-native:clientCertificatePath"],
+  ...["azure-native:oidcToken", "azure-native:oidcTokenFilePath"],
+];
+
+/** Credentials in the provider's own settings, which the kubeconfig's plugin does not get, and which may be in git. */
+function refuseCredentials(
+  { faults }: StackConfig,
+  keys: readonly string[],
+  { why, remedy }: { readonly why: string; readonly remedy: string },
+): void {
+  for (const key of keys.filter((name) => pulumi.runtime.allConfig()[name] !== undefined))
+    faults.push({
+      subject: `${key} is set`,
+      rule:
+        pulumi.runtime.isConfigSecret(key) || !/secret|token$|key$|password/i.test(key)
+          ? why
+          : `${why} It is a secret in plain text, and in git and its history already: rotate it.`,
+      remedy: [removeCommand([key]), remedy],
+    });
 }
 
 /** A setting of a provider that is a list; undefined when it is none. */

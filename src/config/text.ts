@@ -40,7 +40,7 @@ const neverNetworks: readonly string[] = ["loopback", "linkLocal", "multicast", 
 export const range = (widest: number, narrowest: number) =>
   text((value) => {
     const form = "must be an IPv4 address range such as 10.0.0.0/20";
-    if (!/^\d+\.\d+\.\d+\.\d+\/\d+$/.test(value) || !IPv4.isValidCIDRFourPartDecimal(value)) return form;
+    if (!/^\d+\.\d+\.\d+\.\d+\/(0|[1-9]\d?)$/.test(value) || !IPv4.isValidCIDRFourPartDecimal(value)) return form;
     const first = IPv4.networkAddressFromCIDR(value).toString();
     const [, prefix] = IPv4.parseCIDR(value);
     const [address] = value.split("/");

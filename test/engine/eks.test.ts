@@ -170,7 +170,12 @@ describe("A stack on EKS, on a stand-in account", () => {
   it("is replaced by what its guide names, and protection stops that in the preview", async () => {
     await engine.withCluster({ protect: true }, () => engine.up());
     const before = (await account.content()).objects;
-    const changes = [{ name: "another" }, { network: { vpc: "10.1.0.0/16" } }];
+    const managed = { mode: "managed", machineType: "m7i.xlarge", max: 5, diskGiB: 100 };
+    const changes = [
+      { name: "another" },
+      { network: { vpc: "10.1.0.0/16" } },
+      { nodes: managed, maintenance: undefined },
+    ];
     for (const change of changes) {
       const protect = await engine.withCluster({ ...change, protect: true }, () => engine.fails(["up", "--yes"]));
       assert.match(protect, /(unable to replace|cannot be deleted)[^]*protect/, JSON.stringify(change));

@@ -666,7 +666,9 @@ const functions: CloudTable["functions"] = {
         ),
       );
     }
-    return { ...args, id: instanceType, defaultVcpus, region: region(call) };
+    // https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html
+    const supportedArchitectures = [/^(a1|[a-z]+\d+g)/.test(instanceType) ? "arm64" : "x86_64"];
+    return { ...args, id: instanceType, defaultVcpus, supportedArchitectures, region: region(call) };
   },
   "aws:eks/getCluster:getCluster": (args, call) => {
     const called = text(args["name"]);

@@ -23,7 +23,10 @@ export const eks: MockedCloud = {
     "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": () => ({
       locations: ["eu-central-1a", "eu-central-1b", "eu-central-1c"],
     }),
-    "aws:ec2/getInstanceType:getInstanceType": ({ instanceType }) => ({ instanceType, defaultVcpus: 4 }),
+    "aws:ec2/getInstanceType:getInstanceType": ({ instanceType }) => ({
+      ...{ instanceType, defaultVcpus: 4 },
+      supportedArchitectures: ["x86_64"],
+    }),
     "aws:eks/getCluster:getCluster": ({ name }) => ({
       arn: `arn:aws:eks:eu-central-1:123456789012:cluster/${String(name)}`,
       endpoint: `https://${id}.gr7.eu-central-1.eks.amazonaws.com`,

@@ -142,6 +142,12 @@ describe("the config of a cluster on AKS", () => {
       assert.match(fault({ admins: ["platform-team"] }), /admins\[0\] .*must be the object ID of a group in Entra/);
     });
 
+    it("refuses credentials in the provider's own settings, and says of a plain one that it must be rotated", () => {
+      const others = { ...smallestAks.others, "azure-native:clientSecret": "canary" };
+      const message = faultsOf({ ...smallestAks, others }).replaceAll(/\s+/g, " ");
+      assert.match(message, /azure-native:clientSecret is set .*kubelogin, which never sees it.* rotate it/);
+    });
+
     it("refuses tags that Azure would refuse, and those of the program", () => {
       assert.match(fault({ labels: { "a/b": "a" } }), /must have a key of up to 128 characters/);
       assert.match(fault({ labels: { team: "a".repeat(257) } }), /must be up to 256 characters/);
@@ -150,8 +156,10 @@ describe("the config of a cluster on AKS", () => {
 
     it("refuses a name that leaves no room for what the plugin adds, unless the cluster has it already", () => {
       const name = "a".repeat(41);
-      assert.match(fault({ name }), /cluster.name is .* must be at most 40 characters/);
-      load(withCluster({ name, existing: true, resourceGroup: "shared", apiCidrs: undefined }, smallestAks));
+      assert.match(fault({ name }), /cluster.name is .* must be 1 to 40 characters/);
+      assert.match(fault({ name: "My_Cluster" }), /cluster.name' my-cluster/);
+      for (const there of [name, "My_Cluster"])
+        load(withCluster({ name: there, existing: true, resourceGroup: "shared", apiCidrs: undefined }, smallestAks));
     });
 
     it("takes the resource group of a cluster that exists, and of no other", () => {

@@ -40,13 +40,34 @@ describe("the config of a cluster on EKS", () => {
       const faults = (others: Record<string, string>) =>
         faultsOf({ ...smallestEks, others: { ...region, ...others } }).replaceAll(/\s+/g, " ");
       assert.match(faults({ "aws:accessKey": "AKIA" }), /aws:accessKey is set .*AWS CLI, which never sees it/);
-      const roles = [{ roleArn: "arn:aws:iam::1:role/a" }, { roleArn: "arn:aws:iam::1:role/b" }];
-      assert.match(faults({ "aws:assumeRoles": JSON.stringify(roles) }), /is a chain of roles, or has an externalId/);
-      const external = [{ roleArn: "arn:aws:iam::1:role/a", externalId: "x" }];
       assert.match(
-        faults({ "aws:assumeRoles": JSON.stringify(external) }),
-        /is a chain of roles, or has an externalId/,
+        faults({ "aws:secretKey": "canary" }),
+        /in plain text, and in git and its history already: rotate it/,
       );
+      assert.match(faults({ "aws:sharedCredentialsFiles": "[]" }), /aws:sharedCredentialsFiles is set/);
+      const roleArn = "arn:aws:iam::1:role/a";
+      for (const roles of [
+        [{ roleArn }, { roleArn: "arn:aws:iam::1:role/b" }],
+        [{ roleArn, externalId: "x" }],
+        [{ sessionName: "x" }],
+        [7],
+        { roleArn },
+        "role",
+      ])
+        assert.match(
+          faults({ "aws:assumeRoles": JSON.stringify(roles) }),
+          /aws:assumeRoles is not a list of one role by its roleArn/,
+          JSON.stringify(roles),
+        );
+    });
+
+    it("refuses a window of maintenance that managed nodes would never look at", () => {
+      const nodes = { mode: "managed" };
+      assert.match(
+        fault({ nodes, maintenance: { hour: 3 } }),
+        /cluster.maintenance is set It is for Auto Mode: .*pulumi config rm --stack dev --path 'gitlab-workspaces:cluster.maintenance'/,
+      );
+      load(withCluster({ nodes }, smallestEks));
     });
 
     it("refuses a provider without a region, or one that is kept to other accounts", () => {

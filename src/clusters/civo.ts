@@ -147,7 +147,7 @@ class ExistingCivoCluster extends pulumi.ComponentResource implements Cluster {
 /** What clouds usually have and Civo has not, for every preview to say. docs/civo.md has more of each. */
 const lacking = [
   "Civo's kubeconfig holds the certificate of an admin that nobody can revoke: whoever reads it keeps it.",
-  "Civo's API keys may do everything and do not expire, one lies in every cluster, and none says whose it is: there is no " +
+  "Civo has one API key for an account, a Secret of the cluster holds it, and it does not say whose it is: there is no " +
     "cluster.account to compare it with.",
   "Civo has no key of your own for Kubernetes Secrets, and no audit log of the Kubernetes API.",
   "Civo has no NAT to configure: the addresses from which nodes reach the internet are not yours to keep.",

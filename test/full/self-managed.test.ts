@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { followsItsGuide } from "../support/cloud-suite";
@@ -35,10 +35,17 @@ describe("A stack on a cluster of somebody's own", () => {
   });
 
   it("gets a deployer of its own by the commands of its guide", async () => {
-    const { exitCode, all } = await follow(engine, section(guide, "Permissions"));
+    const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-guide-"));
+    const { commands } = section(guide, "Permissions");
+    const { exitCode, all } = await follow(engine, { symptom: [], commands: [`cd '${scratch}'`, ...commands] });
     assert.equal(exitCode, 0, all);
-    const user = "system:serviceaccount:kube-system:gitlab-workspaces-deployer";
-    assert.equal((await engine.kubectl("auth", "can-i", "*", "*", "--as", user)).trim(), "yes");
+    assert.deepEqual(await readdir(scratch), ["kubeconfig.yaml"]);
+    const kubeconfig = join(scratch, "kubeconfig.yaml");
+    assert.doesNotMatch(await readFile(kubeconfig, "utf8"), /client-key/);
+    const who = await engine.kubectl("--kubeconfig", kubeconfig, "auth", "whoami", "--output", "json");
+    assert.match(who, /system:serviceaccount:kube-system:gitlab-workspaces-deployer/);
+    assert.equal((await engine.kubectl("--kubeconfig", kubeconfig, "auth", "can-i", "*", "*")).trim(), "yes");
+    await rm(scratch, { recursive: true });
   });
 
   it("is destroyed as its guide says", async () => {

@@ -9,7 +9,7 @@ export interface EngineEvent {
 }
 
 /** What the engine is about to do with a resource. */
-interface Step {
+export interface Step {
   readonly op: string;
   readonly urn: string;
   readonly type: string;

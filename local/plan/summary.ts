@@ -1,4 +1,4 @@
-import type { EngineEvent } from "./events";
+import type { EngineEvent, Step } from "./events";
 import type { LeftOut, MissingSecret, StackCopy } from "./stack-copy";
 
 /** One resource that would be made. */
@@ -143,6 +143,7 @@ function partsOf(events: readonly EngineEvent[]): Part[] {
     const parent = byUrn.get(urn)?.new?.parent ?? "";
     return parent === "" || byUrn.get(parent)?.type === stackType ? urn : top(parent);
   };
+  const told = withoutMadeUpEnds(steps);
   const parts = new Map<string, PlannedResource[]>();
   for (const { op, urn, type, new: state } of steps) {
     if (type === stackType || type.startsWith("pulumi:providers:")) continue;
@@ -152,7 +153,7 @@ function partsOf(events: readonly EngineEvent[]): Part[] {
     parts.set(part, resources);
     // A component is only what its children are called together.
     if (isComponent(type)) continue;
-    resources.push({ op, type, name: nameOf(urn), ...described(type, nameOf(urn), state?.inputs ?? {}) });
+    resources.push({ op, type, name: nameOf(urn), ...described(type, nameOf(urn), state?.inputs ?? {}, told) });
   }
   const rank = (part: string): number => {
     const index = partOrder.findIndex((name) => name === part);
@@ -176,21 +177,36 @@ function partName(type: string, name: string): string {
 
 const nameOf = (urn: string): string => urn.split("::").slice(3).join("::");
 
+/**
+ * Where the engine makes up the end of a name, it is another one each time: it is left out wherever the whole name is told, and
+ * of nothing else that only looks alike, as a version.
+ */
+function withoutMadeUpEnds(steps: readonly Step[]): (text: string) => string {
+  const made = new Map<unknown, string>();
+  for (const { urn, new: state } of steps) {
+    const [name, given] = [nameOf(urn), known(state?.inputs?.["name"])];
+    if (given?.startsWith(`${name}-`) === true && /^-[0-9a-f]{7}$/.test(given.slice(name.length)))
+      made.set(given, `${name}-*`);
+  }
+  return (text) => made.get(text) ?? text;
+}
+
 function described(
   type: string,
   name: string,
   inputs: Readonly<Record<string, unknown>>,
+  told: (text: string) => string,
 ): Pick<PlannedResource, "kind" | "as" | "facts"> {
   const [package_ = "", module = "", kind = ""] = type.split(":");
   if (package_ === "pulumi-nodejs") return { kind, facts: {} };
   if (package_ !== "kubernetes") {
     const middle = module.split("/")[0] ?? "";
-    // Where the engine makes up the end of a name, it is another one each time.
-    const as = known(inputs["name"])?.replace(/-[0-9a-f]{7}$/, (end) => (inputs["name"] === name + end ? "-*" : end));
+    const given = known(inputs["name"]);
+    const as = given === undefined ? undefined : told(given);
     return {
       kind: [package_, ...(middle === "" || middle === "index" ? [] : [middle]), kind].join("."),
       ...(as === undefined || as === name ? {} : { as }),
-      facts: factsAt(inputs, cloudFacts),
+      facts: factsAt(inputs, cloudFacts, told),
     };
   }
   const metadata = kind === "Release" ? inputs : isMap(inputs["metadata"]) ? inputs["metadata"] : {};
@@ -210,11 +226,12 @@ function described(
 function factsAt(
   inputs: Readonly<Record<string, unknown>>,
   paths: Readonly<Record<string, readonly string[]>>,
+  told: (text: string) => string = (text) => text,
 ): Record<string, string> {
   const found = Object.entries(paths).map(([name, path]) => {
     const value = path.reduce<unknown>((holder, key) => (isMap(holder) ? holder[key] : undefined), inputs);
     const text = known(Array.isArray(value) ? value.join(", ") : value);
-    return [name, text?.replace(/-[0-9a-f]{7}$/, "-*")] as const;
+    return [name, text === undefined ? undefined : told(text)] as const;
   });
   return Object.fromEntries(found.filter((fact): fact is [string, string] => fact[1] !== undefined));
 }

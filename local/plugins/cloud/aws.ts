@@ -644,9 +644,14 @@ const functions: CloudTable["functions"] = {
     const issuerArn = owner === undefined ? given : `arn:aws:iam::${owner}:role/${called ?? ""}`;
     return { id: given, arn: given, issuerArn, issuerId: "AROA", issuerName: called ?? "", sessionName: "session" };
   },
-  "aws:index/getAvailabilityZones:getAvailabilityZones": (_, call) => {
-    const names = placed(call);
-    return { id: region(call), names, zoneIds: names, groupNames: names, region: region(call), state: "available" };
+  "aws:index/getAvailabilityZones:getAvailabilityZones": (args, call) => {
+    const found = placed(call)
+      .filter((zone) => isAsked(zone, args, call))
+      .filter(
+        (zone) => !list(args["excludeNames"]).includes(zone) && !list(args["excludeZoneIds"]).includes(zoneId(zone)),
+      );
+    const zoneIds = found.map(zoneId);
+    return { ...args, id: region(call), names: found, zoneIds, groupNames: [region(call)], region: region(call) };
   },
   "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": (args, call) => {
     const [filter] = list(args["filters"]);
@@ -704,6 +709,22 @@ const functions: CloudTable["functions"] = {
 function placed({ configuration, planning }: Pick<FunctionCall, "configuration" | "planning">): string[] {
   const of = region({ configuration });
   return planning && !(of in REGIONS) ? ["a", "b", "c"].map((letter) => of + letter) : zones(of);
+}
+
+/** Whether a zone passes the filters. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeAvailabilityZones.html */
+function isAsked(zone: string, { filters }: Properties, call: Pick<FunctionCall, "configuration">): boolean {
+  const known: Properties = {
+    ...{ "zone-name": zone, "zone-id": zoneId(zone), "region-name": region(call), "group-name": region(call) },
+    ...{ "zone-type": "availability-zone", "opt-in-status": "opt-in-not-required", state: "available" },
+  };
+  return list(filters)
+    .filter(isObject)
+    .every(({ name: filter, values }) => {
+      const value = known[text(filter)];
+      if (value !== undefined) return list(values).includes(value);
+      const message = `The filter '${text(filter)}' is invalid`;
+      throw new Error(failed("EC2: DescribeAvailabilityZones", 400, "InvalidParameterValue", message));
+    });
 }
 
 function cpusOf(instanceType: string, { planning }: Pick<FunctionCall, "planning">): number | undefined {
@@ -846,6 +867,18 @@ function clusterRefused(context: Context): string | undefined {
   if (modes[0] === true && !actions.includes("sts:TagSession")) {
     return refused("The trust policy of the cluster role lacks sts:TagSession, which EKS Auto Mode requires");
   }
+  const rights = objects.filter(({ type, inputs: { role: of } }) => type === ATTACHMENT && of === role?.id);
+  // Asked only when it is made: AWS lets the policy be taken away from the role of a cluster that is there.
+  if (
+    modes[0] === true &&
+    outputs["arn"] === undefined &&
+    !rights.some(({ inputs: { policyArn } }) => /::aws:policy\/AmazonEKSClusterPolicy$/.test(text(policyArn)))
+  ) {
+    return refused(
+      "The provided role doesn't have the Amazon EKS Managed Policies associated with it. Please ensure the following " +
+        "policies [arn:aws:iam::aws:policy/AmazonEKSClusterPolicy] are attached",
+    );
+  }
   const pools = list(part(inputs, "computeConfig")["nodePools"]);
   if (pools.length > 0 !== (part(inputs, "computeConfig")["nodeRoleArn"] !== undefined)) {
     return refused("nodePools and nodeRoleArn must be given both or not at all");
@@ -895,6 +928,15 @@ function overlaps(one: string, other: string): boolean {
 
 function zones(of: string): string[] {
   return Array.from(REGIONS[of] ?? "", (letter) => of + letter);
+}
+
+/**
+ * `use1-az4` of `us-east-1d`. Here the number goes by the letter; in the oldest regions it differs from account to account.
+ * https://docs.aws.amazon.com/global-infrastructure/latest/regions/az-ids.html
+ */
+function zoneId(zone: string): string {
+  const short = zone.slice(0, -1).replace(/north|south|east|west|central|gov/g, (word) => word.charAt(0));
+  return `${short.replaceAll("-", "")}-az${zone.charCodeAt(zone.length - 1) - "a".charCodeAt(0) + 1}`;
 }
 
 function timestamp(): string {

@@ -561,9 +561,50 @@ function storageClass(called: string, provisioner: string, skuName: string, isDe
 
 const anything = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
 const rules = { type: "array", items: anything };
+const strings = { type: "array", items: { type: "string" } };
+
+/** Without `x-kubernetes-preserve-unknown-fields`: the API server drops a word that is none. */
+const endpointSelector = {
+  type: "object",
+  properties: {
+    matchExpressions: {
+      type: "array",
+      items: {
+        type: "object",
+        required: ["key", "operator"],
+        properties: {
+          key: { type: "string" },
+          operator: { type: "string", enum: ["In", "NotIn", "Exists", "DoesNotExist"] },
+          values: strings,
+        },
+      },
+    },
+    matchLabels: { type: "object", additionalProperties: { type: "string", maxLength: 63 } },
+  },
+};
+
+const egressDeny = {
+  type: "array",
+  items: {
+    type: "object",
+    properties: {
+      toCIDR: {
+        type: "array",
+        items: {
+          type: "string",
+          pattern: "^([0-9]{1,3}([.][0-9]{1,3}){3}/([12]?[0-9]|3[0-2])|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*/[0-9]{1,3})$",
+        },
+      },
+      ...{ toCIDRSet: rules, toEndpoints: rules, toEntities: strings, toGroups: rules, toNodes: rules },
+      ...{ toPorts: rules, toRequires: rules, toServices: rules, icmps: rules },
+    },
+  },
+};
 
 /**
- * As much of Cilium's definition as sees a word that is none.
+ * As much of Cilium's definition as sees a word that is none in a policy that denies pods what they may reach: one in
+ * `endpointSelector`, `egressDeny` or `enableDefaultDeny` is dropped, a value that is none is refused. The other rules, and
+ * what is in `egressDeny` beside `toCIDR`, are whatever they are.
  * https://github.com/cilium/cilium/blob/v1.18.6/pkg/k8s/apis/cilium.io/client/crds/v2/ciliumclusterwidenetworkpolicies.yaml
  */
 const clusterwidePolicies: Properties = {
@@ -589,9 +630,10 @@ const clusterwidePolicies: Properties = {
             properties: {
               spec: {
                 type: "object",
+                oneOf: [{ required: ["endpointSelector"] }, { required: ["nodeSelector"] }],
                 properties: {
-                  ...{ description: { type: "string" }, endpointSelector: anything, nodeSelector: anything },
-                  ...{ ingress: rules, ingressDeny: rules, egress: rules, egressDeny: rules },
+                  ...{ description: { type: "string" }, endpointSelector, nodeSelector: anything },
+                  ...{ ingress: rules, ingressDeny: rules, egress: rules, egressDeny },
                   enableDefaultDeny: {
                     type: "object",
                     properties: { ingress: { type: "boolean" }, egress: { type: "boolean" } },

@@ -317,6 +317,11 @@ function clusterRefused(context: Context): string | undefined {
     return '[ERR] Network change ("network_id") for existing cluster is not available at this moment';
   if (part(outputs, "pools")["size"] !== pool["size"])
     return '[ERR] Size change ("size") for existing cluster is not available at this moment';
+  // Kubernetes cannot go back. What Civo says to who asks for it is not known: the words are ours.
+  // https://kubernetes.io/releases/version-skew-policy/#supported-component-upgrade-order
+  const had = text(outputs["kubernetesVersion"]);
+  if (version !== "" && version.localeCompare(had, "en", { numeric: true }) < 0)
+    return `the stand-in Civo takes no Kubernetes version back: the cluster has ${had}, and ${version} is older`;
   for (const key of ["applications", "clusterType", "cni"])
     if (inputs[key] !== undefined && outputs[key] !== inputs[key]) return `the '${key}' field is immutable`;
   return undefined;

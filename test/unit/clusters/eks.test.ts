@@ -242,6 +242,23 @@ describe("A cluster on EKS", () => {
     }
   });
 
+  it("asks for no Local Zones, and for none of the zones that EKS cannot be in", async () => {
+    const asked: Readonly<Record<string, unknown>>[] = [];
+    const names = ["eu-central-1a", "eu-central-1b"];
+    await runProgram(cloudStack("eks"), {
+      [zonesOf]: (args) => {
+        asked.push(args);
+        return { names };
+      },
+    });
+    assert.deepEqual(asked, [
+      {
+        filters: [{ name: "opt-in-status", values: ["opt-in-not-required"] }],
+        excludeZoneIds: ["use1-az3", "usw1-az2", "cac1-az3"],
+      },
+    ]);
+  });
+
   it("has logs that end, under the name that EKS will write to", () => {
     const { inputs } = find(run, "aws:cloudwatch/logGroup:LogGroup");
     assert.equal(inputs["name"], "/aws/eks/workspaces-1a2b3c4d/cluster");
@@ -522,6 +539,8 @@ describe("A cluster on EKS", () => {
     it("when the region has no such instance type, or has it in other zones", async () => {
       const nowhere = await refused({ nodes: { machineType: "m7i.huge" } }, { [offerings]: () => ({ locations: [] }) });
       assert.match(nowhere, /cluster\.nodes\.machineType is m7i\.huge, which cannot be had in eu-central-1/);
+      const elsewhere = await refused({}, { [offerings]: () => ({ locations: ["eu-central-1d"] }) });
+      assert.match(elsewhere, /none of eu-central-1a, eu-central-1b, eu-central-1c has it/);
       const message = await refused({}, fails("aws:ec2/getInstanceType:getInstanceType", "InvalidInstanceType"));
       assert.match(message, /cannot be had in eu-central-1: InvalidInstanceType/);
     });

@@ -337,6 +337,28 @@ describe("The summary of a plan", () => {
     assert.match(report(plan), /not \\u\{1b\}\[31mred/);
   });
 
+  it("leaves out the ends of names that the engine made up, and of nothing that the user has said", () => {
+    const step = (name: string, inputs: Record<string, string>, type = "aws:iam/role:Role") => ({
+      resourcePreEvent: {
+        metadata: { op: "create", type, urn: `urn:pulumi:s::p::t::${name}`, new: { inputs } },
+      },
+    });
+    const copy = { stack: "s", file: "f", config: {}, placeholders: [], missing: [], leftOut: [], warnings: [] };
+    const plan = summary(copy, [
+      step("attachment", { role: "nodes-1a2b3c4", description: "2.0.0-1234567" }),
+      step("nodes", { name: "nodes-1a2b3c4", location: "nodes-7654321" }),
+      step("other", { name: "mine-1234567" }),
+      step("traefik", { version: "2.0.0-1234567" }, "kubernetes:helm.sh/v3:Release"),
+    ]);
+    const told = plan.parts.flatMap(({ resources }) => resources.map(({ name, as, facts }) => [name, as, facts]));
+    assert.deepEqual(told, [
+      ["attachment", undefined, { role: "nodes-*", description: "2.0.0-1234567" }],
+      ["nodes", "nodes-*", { location: "nodes-7654321" }],
+      ["other", "mine-1234567", {}],
+      ["traefik", undefined, { version: "2.0.0-1234567" }],
+    ]);
+  });
+
   it("is made from a log that was cut off as far as that goes, and repeats nothing", () => {
     const diagnostic = JSON.stringify({ diagnosticEvent: { severity: "error", message: "no\n" } });
     assert.deepEqual(said(readEvents(`${diagnostic}\n${diagnostic}\n${diagnostic.slice(0, 20)}`), "error"), ["no"]);

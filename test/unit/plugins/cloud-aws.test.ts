@@ -38,6 +38,7 @@ const subnetType = "aws:ec2/subnet:Subnet";
 const gatewayType = "aws:ec2/internetGateway:InternetGateway";
 const natType = "aws:ec2/natGateway:NatGateway";
 const roleType = "aws:iam/role:Role";
+const attachmentType = "aws:iam/rolePolicyAttachment:RolePolicyAttachment";
 const clusterType = "aws:eks/cluster:Cluster";
 const entryType = "aws:eks/accessEntry:AccessEntry";
 const policyType = "aws:eks/accessPolicyAssociation:AccessPolicyAssociation";
@@ -64,10 +65,12 @@ interface Landscape {
   readonly vpc: Made;
   readonly subnets: readonly Made[];
   readonly role: Made;
+  /** What gives the role its rights. */
+  readonly right: Made;
   readonly inputs: Properties;
 }
 
-/** A VPC with two private subnets and a public one, and a role: what a cluster takes. */
+/** A VPC with two private subnets and a public one, and a role with its rights: what a cluster takes. */
 async function landscape(): Promise<Landscape> {
   const vpc = await made(provider, vpcType, { cidrBlock: "10.0.0.0/16" });
   const subnet = (zone: string, third: number, tags: Properties = {}) =>
@@ -78,6 +81,9 @@ async function landscape(): Promise<Landscape> {
   const role = await made(provider, roleType, {
     ...{ name: "cluster", assumeRolePolicy: trust("sts:AssumeRole", "sts:TagSession") },
   });
+  const right = await made(provider, attachmentType, {
+    ...{ role: "cluster", policyArn: "arn:aws:iam::aws:policy/AmazonEKSClusterPolicy" },
+  });
   const inputs = {
     ...{ name: "ws", roleArn: role.outputs["arn"]!, bootstrapSelfManagedAddons: false },
     vpcConfig: { subnetIds: subnets.slice(0, 2).map(({ id }) => id) },
@@ -85,7 +91,7 @@ async function landscape(): Promise<Landscape> {
     storageConfig: { blockStorage: { enabled: true } },
     kubernetesNetworkConfig: { elasticLoadBalancing: { enabled: true }, serviceIpv4Cidr: "172.20.0.0/16" },
   };
-  return { vpc, subnets, role, inputs };
+  return { vpc, subnets, role, right, inputs };
 }
 
 describe("the stand-in AWS", () => {
@@ -118,6 +124,31 @@ describe("the stand-in AWS", () => {
     );
     cloud.behave({ projects: ["111111111111"] });
     await assert.rejects(identity({}), /ExpiredToken/);
+  });
+
+  it("tells of zones by name and by id, and of none that is excluded or filtered out", async () => {
+    const zones = async (of: string, args: Properties) => {
+      provider = await cloud.provider({ region: of });
+      const { names, zoneIds } = await invoke("aws:index/getAvailabilityZones:getAvailabilityZones", args);
+      return { names, zoneIds };
+    };
+    assert.deepEqual(await zones("ap-northeast-1", { excludeNames: ["ap-northeast-1c"] }), {
+      names: ["ap-northeast-1a", "ap-northeast-1d"],
+      zoneIds: ["apne1-az1", "apne1-az4"],
+    });
+    const excludeZoneIds = ["use1-az3", "cac1-az3"];
+    assert.deepEqual(
+      (await zones("us-east-1", { excludeZoneIds })).names,
+      ["a", "b", "d", "e", "f"].map((zone) => `us-east-1${zone}`),
+    );
+    const optedIn = (status: string) => ({ filters: [{ name: "opt-in-status", values: [status] }] });
+    assert.deepEqual((await zones(region, optedIn("opt-in-not-required"))).zoneIds, [
+      "euc1-az1",
+      "euc1-az2",
+      "euc1-az3",
+    ]);
+    assert.deepEqual((await zones(region, optedIn("opted-in"))).zoneIds, []);
+    await assert.rejects(zones(region, { filters: [{ name: "colour", values: [] }] }), /InvalidParameterValue/);
   });
 
   it("refuses subnets that overlap, leave their VPC, or are in no zone", async () => {
@@ -154,6 +185,16 @@ describe("the stand-in EKS", () => {
     );
     await updated(provider, role, { name: "cluster", assumeRolePolicy: trust("sts:AssumeRole") });
     await assert.rejects(cluster({}), /lacks sts:TagSession/);
+  });
+
+  it("makes no cluster with a role without rights, and leaves those to whoever takes them away later", async () => {
+    const { inputs, right } = await landscape();
+    await deleted(provider, right);
+    await assert.rejects(made(provider, clusterType, inputs), /\[arn:aws:iam::aws:policy\/AmazonEKSClusterPolicy\]/);
+    const again = await made(provider, attachmentType, right.inputs);
+    const ws = await made(provider, clusterType, inputs);
+    await deleted(provider, again);
+    await updated(provider, ws, { ...inputs, tags: { team: "a" } });
   });
 
   it("goes up by one version at a time, and never down", async () => {

@@ -4,6 +4,7 @@ import * as containerservice from "@pulumi/azure-native/containerservice";
 import * as managedidentity from "@pulumi/azure-native/managedidentity";
 import * as azureNetwork from "@pulumi/azure-native/network";
 import * as resources from "@pulumi/azure-native/resources";
+import { Ajv } from "ajv";
 import { azureNative as table } from "../../../local/plugins/cloud/azure-native";
 import type { Properties, Provider } from "../../../local/plugins/provider";
 import {
@@ -35,9 +36,14 @@ const configuration = { subscriptionId: subscription, location: "westeurope" };
 let cloud: StandInCloud;
 let provider: Provider;
 let services: Properties[];
+let born: readonly Properties[];
 beforeEach(async () => {
-  services = [];
-  cloud = new StandInCloud({ observe: () => Promise.resolve({ services, volumes: [] }) }, undefined, table);
+  [services, born] = [[], []];
+  const furnish = (objects: readonly Properties[]) => {
+    born = objects;
+    return Promise.resolve();
+  };
+  cloud = new StandInCloud({ observe: () => Promise.resolve({ services, volumes: [] }), furnish }, undefined, table);
   provider = await cloud.provider(configuration);
 });
 afterEach(() => {
@@ -46,6 +52,10 @@ afterEach(() => {
 
 const within = { resourceGroupName: "rg" };
 const standard = { ...within, sku: { name: "Standard" }, publicIPAllocationMethod: "Static" };
+
+interface Definition {
+  readonly spec: { readonly versions: readonly { readonly schema: { readonly openAPIV3Schema: Properties } }[] };
+}
 
 interface Landscape {
   readonly rg: Made;
@@ -284,6 +294,35 @@ describe("the stand-in AKS", () => {
     await assert.rejects(window("mine", 8), /expected configName to be one of/);
     await assert.rejects(window("aksManagedAutoUpgradeSchedule", 3), /must be between 4 and 24/);
     await window("aksManagedAutoUpgradeSchedule", 8);
+  });
+
+  it("has a policy of Cilium's lose every word that is none, and refuses values that are none", async () => {
+    await made(provider, cluster, clusterInputs(await landscape()));
+    const { spec } = born.find(({ kind }) => kind === "CustomResourceDefinition") as unknown as Definition;
+    // As an API server prunes.
+    const isValid = new Ajv({ strict: false, removeAdditional: "all" }).compile(
+      spec.versions[0]!.schema.openAPIV3Schema,
+    );
+    const taken = (egressDeny: object, expression: object = {}, enableDefaultDeny: object = {}) => {
+      const matchExpressions = [{ key: "a", operator: "NotIn", values: ["b"], ...expression }];
+      const policy = { spec: { endpointSelector: { matchExpressions }, enableDefaultDeny, egressDeny: [egressDeny] } };
+      return isValid(policy) && policy.spec;
+    };
+    const denied = { toCIDR: ["169.254.169.254/32", "fd00:ec2::254/128"] };
+    const whole = taken(denied, {}, { egress: false, ingress: false });
+    assert.deepEqual(whole, {
+      endpointSelector: { matchExpressions: [{ key: "a", operator: "NotIn", values: ["b"] }] },
+      enableDefaultDeny: { egress: false, ingress: false },
+      egressDeny: [denied],
+    });
+    assert.deepEqual(taken({ ...denied, toCidr: ["x"] }, { value: ["x"] }, { egres: false }), {
+      ...whole,
+      enableDefaultDeny: {},
+    });
+    assert.equal(taken({ toCIDR: ["169.254.169.254"] }), false);
+    assert.equal(taken(denied, { operator: "NotInn" }), false);
+    assert.equal(taken(denied, {}, { egress: "false" }), false);
+    assert.equal(isValid({ spec: { endpointSelectr: {}, egressDeny: [denied] } }), false);
   });
 
   it("hands out a kubeconfig with the authority of the local control plane, of a cluster that is there", async () => {

@@ -100,6 +100,13 @@ describe("the stand-in Civo", () => {
     assert.equal(grown.outputs["kubernetesVersion"], "1.36.2-k3s1");
   });
 
+  it("takes no Kubernetes version back", async () => {
+    const { ws, inputs } = await landscape();
+    const back = { ...inputs, kubernetesVersion: "1.34.8-k3s1" };
+    await assert.rejects(updated(provider, ws, back), /the cluster has 1\.35\.4-k3s1, and 1\.34\.8-k3s1 is older/);
+    await updated(provider, ws, { ...inputs, kubernetesVersion: "1.35.4-k3s1" });
+  });
+
   it("refuses what Civo has not: a size, a version, Cilium on Talos, a firewall of another network", async () => {
     const pools = { label: "workers", size: "g4s.kube.gigantic", nodeCount: 1 };
     await assert.rejects(landscape({ pools }), /DatabaseInstanceSizeNotFoundError: g4s.kube.gigantic/);

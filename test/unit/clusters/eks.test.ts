@@ -540,9 +540,21 @@ describe("A cluster on EKS", () => {
       const nowhere = await refused({ nodes: { machineType: "m7i.huge" } }, { [offerings]: () => ({ locations: [] }) });
       assert.match(nowhere, /cluster\.nodes\.machineType is m7i\.huge, which cannot be had in eu-central-1/);
       const elsewhere = await refused({}, { [offerings]: () => ({ locations: ["eu-central-1d"] }) });
-      assert.match(elsewhere, /none of eu-central-1a, eu-central-1b, eu-central-1c has it/);
+      assert.match(elsewhere, /eu-central-1a, eu-central-1b, eu-central-1c have none/);
+      const some = { [offerings]: () => ({ locations: ["eu-central-1a", "eu-central-1c"] }) };
+      assert.match(await refused({ nodes: { mode: "managed" } }, some), /eu-central-1b has none/);
+      await runProgram(cloudStack("eks"), some);
       const message = await refused({}, fails("aws:ec2/getInstanceType:getInstanceType", "InvalidInstanceType"));
       assert.match(message, /cannot be had in eu-central-1: InvalidInstanceType/);
+    });
+
+    it("when the instance type is for arm64, whatever its name", async () => {
+      const arm = { defaultVcpus: 12, supportedArchitectures: ["arm64_mac"] };
+      const message = await refused(
+        { nodes: { machineType: "mac2.metal" } },
+        { "aws:ec2/getInstanceType:getInstanceType": () => arm },
+      );
+      assert.match(message, /it is for arm64_mac, and the tools that GitLab puts into every workspace are for amd64/);
     });
   });
 });

@@ -12,6 +12,7 @@ import { refusal } from "../config/refusal";
 import type { AksConfig, Secret } from "../config/schema";
 import { answering } from "./answering";
 import { kubernetesProvider } from "./provider";
+import { reason } from "./provider-error";
 
 /** Where a cluster answers, and what proves that it is the one. */
 interface Endpoint {
@@ -347,7 +348,7 @@ async function requireSubscription({ account }: AksConfig): Promise<Deployer> {
   throw refusal(
     `The provider works in the Azure subscription ${subscriptionId === "" ? "(none)" : subscriptionId}, and ` +
       `cluster.account says ${account}.\n` +
-      `Set the one that is meant: pulumi config set azure-native:subscriptionId ${account}\nNothing was created.`,
+      `Set the one that is meant: pulumi config set --stack ${pulumi.getStack()} azure-native:subscriptionId ${account}\nNothing was created.`,
   );
 }
 
@@ -358,7 +359,7 @@ async function adoptCluster({ account, name, resourceGroup = "" }: AksConfig): P
     throw refusal(
       `There is no cluster ${name} in the resource group ${resourceGroup} of the subscription ${account}: ${reason(error)}\n` +
         `List them: az aks list --subscription ${account} --output table\n` +
-        "To have one made: pulumi config rm --path gitlab-workspaces:cluster.existing\nNothing was created.",
+        `To have one made: pulumi config rm --stack ${pulumi.getStack()} --path gitlab-workspaces:cluster.existing\nNothing was created.`,
     );
   });
   // https://learn.microsoft.com/en-us/azure/aks/use-network-policies
@@ -401,15 +402,6 @@ async function adoptCluster({ account, name, resourceGroup = "" }: AksConfig): P
     for (const warning of await inspectCluster(kubeconfig)) await pulumi.log.warn(warning);
   }
   return new ExistingAksCluster("cluster", found.id, kubeconfig);
-}
-
-/** What a provider says is wrong, on one line. There are no secrets in it: credentials come from the environment and from files. */
-function reason(error: unknown): string {
-  const lines = (error as Error).message.split("\n").map((line) => line.trim());
-  return (lines.find((line) => line !== "") ?? "").replace(
-    /^invocation of \S+ returned an error: (invoking \S+: )?/,
-    "",
-  );
 }
 
 /** Who may do what where. Its name is another one with any of these, because Azure lets none of them be changed. */

@@ -17,6 +17,7 @@ import {
   ReservedIp,
 } from "./civo-resources";
 import { kubernetesProvider } from "./provider";
+import { reason } from "./provider-error";
 
 /**
  * Annotations of every LoadBalancer Service. Without them Civo cuts a connection on which nothing has moved for a minute,
@@ -167,7 +168,9 @@ export async function createCivoCluster(config: CivoConfig): Promise<Cluster> {
   return config.existing ? await adoptCluster(config) : new CivoCluster("cluster", config);
 }
 
-const token = `Get a key at https://dashboard.civo.com/security and set it: export CIVO_TOKEN=<key>`;
+const token = () =>
+  "Get a key at https://dashboard.civo.com/security and set it: " +
+  `pulumi config set --stack ${pulumi.getStack()} --secret civo:token < civo-token.txt`;
 
 async function requireRegion({ region }: CivoConfig): Promise<void> {
   const { regions } = await getRegion().catch(notReached);
@@ -175,7 +178,7 @@ async function requireRegion({ region }: CivoConfig): Promise<void> {
   if (codes.includes(region)) return;
   throw refusal(
     `civo:region is ${region}, and Civo has no such region. There are ${codes.join(", ")}.\n` +
-      `Set one: pulumi config set civo:region ${codes[0] ?? "LON1"}\nNothing was created.`,
+      `Set one: pulumi config set --stack ${pulumi.getStack()} civo:region ${codes[0] ?? "LON1"}\nNothing was created.`,
   );
 }
 
@@ -185,7 +188,7 @@ async function requireAccess({ region }: CivoConfig): Promise<void> {
 }
 
 function notReached(error: unknown): never {
-  throw refusal(`Civo cannot be reached with the credentials here: ${reason(error)}\n${token}\nNothing was created.`);
+  throw refusal(`Civo cannot be reached with the credentials here: ${reason(error)}\n${token()}\nNothing was created.`);
 }
 
 async function requireSize({ nodes: { machineType }, region }: CivoConfig): Promise<void> {
@@ -206,7 +209,7 @@ async function adoptCluster({ name, region }: CivoConfig): Promise<Cluster> {
     throw refusal(
       `There is no cluster ${name} in ${region}: ${reason(error)}\n` +
         `List them: civo kubernetes ls --region ${region}\n` +
-        "To have one made: pulumi config rm --path gitlab-workspaces:cluster.existing\nNothing was created.",
+        `To have one made: pulumi config rm --stack ${pulumi.getStack()} --path gitlab-workspaces:cluster.existing\nNothing was created.`,
     );
   });
   if (found.kubeconfig === "")
@@ -230,16 +233,6 @@ async function warnOfPolicies(name: string, { cni }: FoundCluster): Promise<void
     `The cluster ${name} has ${cni || "an unknown network plugin"}, and only of cilium is it known that it enforces ` +
       "NetworkPolicies, which are what keeps workspaces apart. Try it before anybody works there.",
   );
-}
-
-/**
- * What the provider says is wrong, on one line and without its prefix. It names no keys.
- * Providers that are bridged from Terraform list their errors: "1 error occurred:", then each behind an asterisk.
- */
-function reason(error: unknown): string {
-  const lines = (error as Error).message.split("\n").map((line) => line.trim());
-  const listed = lines.find((line) => line.startsWith("* ")) ?? lines[0] ?? "";
-  return listed.replace(/^\* |^invocation of \S+ returned an error: (invoking \S+: )?/g, "").replace(/^\[ERR\] /, "");
 }
 
 /** Stacks and projects may have characters in their names that a tag between spaces cannot have. */

@@ -14,6 +14,7 @@ import type { EksConfig, Secret } from "../config/schema";
 import { answering } from "./answering";
 import { autoNodes, autoscalerUser, managedNodes } from "./eks-nodes";
 import { kubernetesProvider } from "./provider";
+import { reason } from "./provider-error";
 
 /** Where a cluster answers, and what proves that it is the one. */
 interface Endpoint {
@@ -327,7 +328,7 @@ async function requireAccount({ account, profile }: EksConfig): Promise<string> 
   if (accountId === account) return arn;
   throw refusal(
     `The credentials here are of the AWS account ${accountId}, and cluster.account says ${account}.\n` +
-      "Use those that are meant: pulumi config set aws:profile <profile>\nNothing was created.",
+      `Use those that are meant: pulumi config set --stack ${pulumi.getStack()} aws:profile '<profile>'\nNothing was created.`,
   );
 }
 
@@ -389,7 +390,7 @@ async function adoptCluster(config: EksConfig): Promise<Cluster> {
     throw refusal(
       `There is no cluster ${name} in ${region} of the account ${account}: ${reason(error)}\n` +
         `List them: aws eks list-clusters --region ${region}\n` +
-        "To have one made: pulumi config rm --path gitlab-workspaces:cluster.existing\nNothing was created.",
+        `To have one made: pulumi config rm --stack ${pulumi.getStack()} --path gitlab-workspaces:cluster.existing\nNothing was created.`,
     );
   });
   if (found.status !== "ACTIVE" && found.status !== "UPDATING")
@@ -416,16 +417,6 @@ async function adoptCluster(config: EksConfig): Promise<Cluster> {
     ...loadBalancerAnnotations,
     ...(isAuto ? {} : { "service.beta.kubernetes.io/aws-load-balancer-type": "external" }),
   });
-}
-
-/**
- * What a provider says is wrong, on one line. There are no secrets in it: credentials come from the environment and from files.
- * Providers that are bridged from Terraform list their errors: "1 error occurred:", then each behind an asterisk.
- */
-function reason(error: unknown): string {
-  const lines = (error as Error).message.split("\n").map((line) => line.trim());
-  const listed = lines.find((line) => line.startsWith("* ")) ?? lines[0] ?? "";
-  return listed.replace(/^\* |^invocation of \S+ returned an error: (invoking \S+: )?/g, "");
 }
 
 /**

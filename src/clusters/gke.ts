@@ -11,6 +11,7 @@ import { refusal } from "../config/refusal";
 import type { GkeConfig, Secret } from "../config/schema";
 import { answering } from "./answering";
 import { kubernetesProvider } from "./provider";
+import { reason } from "./provider-error";
 
 /** Where a cluster answers, and what proves that it is the one. */
 interface Endpoint {
@@ -217,7 +218,7 @@ async function requireProject({ account }: GkeConfig): Promise<void> {
   if (projectId === account) return;
   throw refusal(
     `The provider works in the Google Cloud project ${projectId ?? "(none)"}, and cluster.account says ${account}.\n` +
-      `Set the one that is meant: pulumi config set gcp:project ${account}\nNothing was created.`,
+      `Set the one that is meant: pulumi config set --stack ${pulumi.getStack()} gcp:project ${account}\nNothing was created.`,
   );
 }
 
@@ -248,7 +249,7 @@ async function adoptCluster({ account, name, location }: GkeConfig): Promise<Clu
     throw refusal(
       `There is no cluster ${name} in ${location} of the project ${account}: ${reason(error)}\n` +
         `List them: gcloud container clusters list --project ${account}\n` +
-        "To have one made: pulumi config rm --path gitlab-workspaces:cluster.existing\nNothing was created.",
+        `To have one made: pulumi config rm --stack ${pulumi.getStack()} --path gitlab-workspaces:cluster.existing\nNothing was created.`,
     );
   });
   // https://docs.cloud.google.com/kubernetes-engine/docs/how-to/network-policy
@@ -284,16 +285,6 @@ async function adoptCluster({ account, name, location }: GkeConfig): Promise<Clu
     for (const warning of await inspectCluster(kubeconfig)) await pulumi.log.warn(warning);
   }
   return new ExistingGkeCluster("cluster", found.id, kubeconfig);
-}
-
-/**
- * What a provider says is wrong, on one line. There are no secrets in it: credentials come from the environment and from files.
- * Providers that are bridged from Terraform list their errors: "1 error occurred:", then each behind an asterisk.
- */
-function reason(error: unknown): string {
-  const lines = (error as Error).message.split("\n").map((line) => line.trim());
-  const listed = lines.find((line) => line.startsWith("* ")) ?? lines[0] ?? "";
-  return listed.replace(/^\* |^invocation of \S+ returned an error: (invoking \S+: )?/g, "");
 }
 
 /**

@@ -87,13 +87,15 @@ const amazonTags = z
       const message = ["project", "stack", "Name"].includes(key)
         ? "is a tag that the program sets itself"
         : /^(?!aws:)[\p{L}\p{Z}\p{N}_.:/=+\-@]{1,128}$/iu.test(key)
-          ? undefined
+          ? /kubernetes\.io\//.test(key)
+            ? "is a tag that Kubernetes on AWS goes by"
+            : undefined
           : "must have a key of up to 128 letters, digits, spaces and _ . : / = + - @, not beginning with aws:";
       if (message !== undefined) context.addIssue({ code: "custom", path: [key], message });
     }
   });
 
-/** The longest name of a cluster that the program makes: names of its roles are 16 longer, and IAM takes 64. */
+/** The longest name of a cluster that the program makes: names of its roles are up to 19 longer, and IAM takes 64. */
 const longestEksName = 40;
 
 /** A cluster on Amazon Elastic Kubernetes Service. */

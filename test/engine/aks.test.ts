@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { project } from "../../local/stack";
 import type { CloudAccount } from "../support/cloud-account";
 import { asksForNoMore, type CloudStack, comesToLife, isTakenDown, startCloud, told } from "../support/cloud-suite";
-import { aksLife } from "../support/lives/aks";
+import { life } from "../support/lives/aks";
 
 const network = "Microsoft.Network";
 const aks = "Microsoft.ContainerService";
@@ -65,7 +65,7 @@ describe("A stack on AKS, on a stand-in account", () => {
 
   before(async function () {
     this.timeout(3_600_000);
-    engine = await startCloud(aksLife);
+    engine = await startCloud(life);
     ({ account } = engine);
   });
 
@@ -73,7 +73,7 @@ describe("A stack on AKS, on a stand-in account", () => {
     await engine.stop();
   });
 
-  comesToLife(() => engine, aksLife);
+  comesToLife(() => engine, life);
 
   it("denies pods the metadata service by a policy that the cluster has taken", async () => {
     const [policy] = await engine.get<{ spec: { egressDeny: unknown } }[]>("ciliumclusterwidenetworkpolicies");
@@ -153,7 +153,7 @@ describe("A stack on AKS, on a stand-in account", () => {
     assert.deepEqual(await engine.inAccount(), before);
   });
 
-  isTakenDown(() => engine, aksLife, "azure-native:containerservice:ManagedCluster");
+  isTakenDown(() => engine, life, "azure-native:containerservice:ManagedCluster");
 
   asksForNoMore(
     () => engine,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
 import type { CloudAccount } from "../support/cloud-account";
-import { civoLife as life } from "../support/civo-life";
+import { life } from "../support/lives/civo";
 import { type CloudStack, comesToLife, domain, isTakenDown, startCloud, told } from "../support/cloud-suite";
 import { workspace } from "../support/workspace";
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { project } from "../../local/stack";
 import type { CloudAccount } from "../support/cloud-account";
 import { asksForNoMore, type CloudStack, comesToLife, isTakenDown, startCloud, told } from "../support/cloud-suite";
-import { life } from "../support/eks-life";
+import { life } from "../support/lives/eks";
 
 const read = {
   network: [

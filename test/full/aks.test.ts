@@ -7,7 +7,7 @@ import { project } from "../../local/stack";
 import type { CloudAccount } from "../support/cloud-account";
 import { type CloudStack, followsItsGuide, recovers, startCloud, told } from "../support/cloud-suite";
 import { brokenReferences } from "../support/live-references";
-import { aksLife } from "../support/lives/aks";
+import { life } from "../support/lives/aks";
 import { section } from "../support/recovery-pages";
 
 const clusterType = "azure-native:containerservice:ManagedCluster";
@@ -19,7 +19,7 @@ describe("A stack on AKS, from its guide and through failures", () => {
 
   before(async function () {
     this.timeout(3_600_000);
-    engine = await startCloud(aksLife);
+    engine = await startCloud(life);
     ({ account } = engine);
     await engine.up();
   });
@@ -28,7 +28,7 @@ describe("A stack on AKS, from its guide and through failures", () => {
     await engine.stop();
   });
 
-  followsItsGuide(() => engine, aksLife);
+  followsItsGuide(() => engine, life);
 
   it("has a guide whose commands for permissions name the file and the role that are there", async () => {
     const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-az-"));
@@ -107,7 +107,7 @@ describe("A stack on AKS, from its guide and through failures", () => {
       assert.equal(destroyed.exitCode, 0, destroyed.all);
     });
 
-    recovers(() => engine, aksLife);
+    recovers(() => engine, life);
 
     it("says so when a quota is used up half-way, names the key, and goes on when there is more", async () => {
       const destroyed = await engine.pulumi(["destroy", "--yes", "--skip-preview"]);

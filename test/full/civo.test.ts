@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import type { CloudAccount } from "../support/cloud-account";
-import { civoLife as life } from "../support/civo-life";
+import { life } from "../support/lives/civo";
 import { type CloudStack, followsItsGuide, recovers, startCloud, told } from "../support/cloud-suite";
 import { brokenReferences } from "../support/live-references";
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { project } from "../../local/stack";
 import { type CloudStack, followsItsGuide, recovers, startCloud, told } from "../support/cloud-suite";
-import { life } from "../support/eks-life";
+import { life } from "../support/lives/eks";
 import { brokenReferences } from "../support/live-references";
 import { section } from "../support/recovery-pages";
 

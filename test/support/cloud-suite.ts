@@ -134,7 +134,7 @@ export function comesToLife(of: () => CloudStack, { made, chain, records }: Clou
     assert.deepEqual(wanted(await of().up()).sort(), made);
   });
 
-  it("has no longer chain of what waits for each other than its guide shows", async () => {
+  it("has no longer chain of what waits for each other than is known", async () => {
     const longest = longestChain(await of().state());
     assert.equal(longest.length, chain.length, longest.join(" > "));
   });

@@ -1,7 +1,7 @@
 import type { CloudLife } from "../cloud-suite";
 
 /** What a stack on AKS is and makes. Written out by hand. */
-export const aksLife: CloudLife = {
+export const life: CloudLife = {
   ...{ stack: "aks", cloud: "azure-native" },
   made: [
     "azure-native:authorization:RoleAssignment workspaces-admin",

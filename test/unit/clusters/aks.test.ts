@@ -418,7 +418,7 @@ describe("A cluster on AKS", () => {
         { [clientConfig]: () => ({ subscriptionId: other, objectId: "", tenantId: "" }) },
       );
       assert.match(message, /works in the Azure subscription 22222222-\S+, and cluster.account says 00000000-/);
-      assert.match(message, /pulumi config set azure-native:subscriptionId 00000000-/);
+      assert.match(message, /pulumi config set --stack test azure-native:subscriptionId 00000000-/);
     });
   });
 });

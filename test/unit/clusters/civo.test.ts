@@ -286,7 +286,7 @@ describe("A cluster on Civo", () => {
         message,
         /^Civo cannot be reached with the credentials here: error retrieving instances: AuthenticationInvalidKeyError$/m,
       );
-      assert.match(message, /export CIVO_TOKEN=<key>/);
+      assert.match(message, /pulumi config set --stack test --secret civo:token < civo-token\.txt/);
     });
 
     it("when there is no such region, naming those that are there", async () => {

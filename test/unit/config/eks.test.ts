@@ -157,6 +157,7 @@ describe("the config of a cluster on EKS", () => {
       assert.match(fault({ labels: { "aws:team": "a" } }), /not beginning with aws:/);
       assert.match(fault({ labels: { team: "a\tb" } }), /must be up to 256 letters, digits, spaces/);
       assert.match(fault({ labels: { stack: "x" } }), /is a tag that the program sets itself/);
+      assert.match(fault({ labels: { "kubernetes.io/role/elb": "1" } }), /is a tag that Kubernetes on AWS goes by/);
     });
 
     it("refuses a name that leaves no room for what is added to it, unless the cluster has it already", () => {

@@ -1,7 +1,7 @@
-import type { CloudLife } from "./cloud-suite";
+import type { CloudLife } from "../cloud-suite";
 
 /** What the example stack of Civo makes, and what of it waits for what. */
-export const civoLife: CloudLife = {
+export const life: CloudLife = {
   ...{ stack: "civo", cloud: "civo" },
   made: [
     "civo:index/firewall:Firewall workspaces",

@@ -1,4 +1,4 @@
-import type { CloudLife } from "./cloud-suite";
+import type { CloudLife } from "../cloud-suite";
 
 /** The example stack of EKS. */
 export const life: CloudLife = {

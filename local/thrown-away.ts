@@ -31,16 +31,18 @@ export function secretsOfProvider(config: Readonly<Record<string, unknown>>): re
 }
 
 /** The clouds whose credentials may say by themselves whose account it is. */
-const toldByCredentials = ["aks"];
+const toldByCredentials = ["aks", "eks"];
 
 /** What of a stack's config its credentials would say, where there are none: that they are the account's that it names. */
 export function asItsCredentials(config: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   const cluster = config[`${namespace}:cluster`] as Readonly<Record<string, unknown>> | undefined;
   const cloud = String(cluster?.["cloud"]);
-  const [key, value] = accountSettings[cloud]?.(cluster?.["account"]) ?? [];
-  return key === undefined || key in config || !toldByCredentials.includes(cloud) || typeof value !== "string"
-    ? {}
-    : { [key]: value };
+  const account = cluster?.["account"];
+  const [key, value] = accountSettings[cloud]?.(account) ?? [];
+  if (key === undefined || !toldByCredentials.includes(cloud) || typeof account !== "string") return {};
+  const said = config[key];
+  const other = Array.isArray(said) ? !said.includes(account) : said !== undefined;
+  return other ? {} : { [key]: value };
 }
 
 /** Whether a stack of this config makes its cluster. */

@@ -56,12 +56,17 @@ describe("A stack that runs on this machine", () => {
     ]);
   });
 
-  it("has the subscription that it names where credentials would say it, unless it says another itself", () => {
+  it("has the account that it names where credentials would say it, unless it says another itself", () => {
     const file = fileOf("aks");
     const key = "azure-native:subscriptionId";
     assert.deepEqual(asItsCredentials(file), { [key]: "00000000-0000-0000-0000-000000000000" });
     assert.deepEqual(asItsCredentials({ ...file, [key]: "another" }), {});
     assert.deepEqual(asItsCredentials({ ...fileOf("gke"), "gcp:project": undefined }), {});
+    const own = "123456789012";
+    const allowed = "aws:allowedAccountIds";
+    assert.deepEqual(asItsCredentials(fileOf("eks")), { [allowed]: [own] });
+    assert.deepEqual(asItsCredentials({ ...fileOf("eks"), [allowed]: ["210987654321", own] }), { [allowed]: [own] });
+    assert.deepEqual(asItsCredentials({ ...fileOf("eks"), [allowed]: ["210987654321"] }), {});
     assert.equal(thrownAway(file, repository).config[key], "00000000-0000-0000-0000-000000000000");
   });
 

@@ -3,7 +3,15 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { project } from "../../local/stack";
 import type { CloudAccount } from "../support/cloud-account";
-import { asksForNoMore, type CloudStack, comesToLife, isTakenDown, startCloud, told } from "../support/cloud-suite";
+import {
+  asksForNoMore,
+  type CloudStack,
+  comesToLife,
+  isTakenDown,
+  startCloud,
+  told,
+  unguarded,
+} from "../support/cloud-suite";
 import { life } from "../support/lives/eks";
 
 const read = {
@@ -143,6 +151,7 @@ describe("A stack on EKS, on a stand-in account", () => {
       "update kubernetes:eks.amazonaws.com/v1:NodeClass workspaces-node-class",
       "update kubernetes:karpenter.sh/v1:NodePool workspaces-node-pool",
     ]);
+    assert.deepEqual(unguarded(await engine.state(), "aws"), [], "admins keep their access, too");
     const pool = await engine.get<{ spec: { limits: object; disruption: { budgets: object[] } } }>(
       ...["nodepool", "gitlab-workspaces"],
     );

@@ -120,8 +120,30 @@ function longestChain(resources: readonly Recorded[]): string[] {
   return [...chains.values()].reduce((one, other) => (other.length > one.length ? other : one), []);
 }
 
+/**
+ * What of a cloud the destroy guard does not wait for, and so would be gone when it refuses: nothing may be in it.
+ * @param cloud the Pulumi package.
+ */
+export function unguarded(resources: readonly Recorded[], cloud: string): string[] {
+  const needed = new Map(
+    resources.map(({ urn, dependencies = [], provider = "" }) => [
+      urn,
+      [...dependencies, provider.split("::").slice(0, -1).join("::")],
+    ]),
+  );
+  const guard = resources.find(({ urn }) => urn.endsWith("::destroy-guard") && !urn.includes("pulumi:providers:"));
+  const kept = new Set<string>();
+  const keep = (urn: string): void => {
+    if (kept.has(urn)) return;
+    kept.add(urn);
+    for (const below of needed.get(urn) ?? []) keep(below);
+  };
+  keep(guard?.urn ?? "");
+  return resources.filter(({ type, urn }) => type.startsWith(`${cloud}:`) && !kept.has(urn)).map(({ urn }) => urn);
+}
+
 /** Tests of a stack from nothing to a live platform that a second run leaves alone. */
-export function comesToLife(of: () => CloudStack, { made, chain, records }: CloudLife): void {
+export function comesToLife(of: () => CloudStack, { cloud, made, chain, records }: CloudLife): void {
   it("is previewed with the names and kinds that up makes", async () => {
     const { stdout, exitCode, all } = await of().pulumi(["preview", "--json"]);
     assert.equal(exitCode, 0, all);
@@ -137,6 +159,10 @@ export function comesToLife(of: () => CloudStack, { made, chain, records }: Clou
   it("has no longer chain of what waits for each other than is known", async () => {
     const longest = longestChain(await of().state());
     assert.equal(longest.length, chain.length, longest.join(" > "));
+  });
+
+  it("has nothing in its cloud that would be gone before the destroy guard has spoken", async () => {
+    assert.deepEqual(unguarded(await of().state(), cloud), []);
   });
 
   it("is live on the Kubernetes API, with nothing that leads nowhere", async () => {

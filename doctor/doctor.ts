@@ -76,7 +76,7 @@ export async function examine({
     ...(pretended
       ? {
           leftOut:
-            `${patient.ingressAddress} is an address for documentation, which only the local engine's simulated load ` +
+            `${patient.ingressAddress} is an address that nobody has, which only the local engine's simulated load ` +
             "balancer hands out: DNS, certificates as served, signing in and GitLab were not looked at.",
         }
       : {}),
@@ -84,9 +84,12 @@ export async function examine({
   };
 }
 
-/** Nobody has these addresses, so whoever answers at one is somebody else: https://www.rfc-editor.org/rfc/rfc5737 */
-function isExample(address: string | undefined): boolean {
-  return address !== undefined && /^(192\.0\.2|198\.51\.100|203\.0\.113)\.\d+$/.test(address);
+/**
+ * Nobody has these addresses and names, so whoever answers at one is somebody else:
+ * https://www.rfc-editor.org/rfc/rfc5737, https://www.rfc-editor.org/rfc/rfc6761#section-6.4
+ */
+export function isExample(address: string | undefined): boolean {
+  return address !== undefined && /^(192\.0\.2|198\.51\.100|203\.0\.113)\.\d+$|\.invalid$/.test(address);
 }
 
 /** Makes all checks at once. What cannot be made is a finding, too; one for each reason. */

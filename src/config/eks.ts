@@ -2,13 +2,13 @@ import { z } from "zod";
 import {
   allowPublicApi,
   apiCidrs,
-  days,
   existing,
   protect,
   refuseInverted,
   refuseOpenApi,
   refuseOverlaps,
   scale,
+  weekly,
 } from "./made-cluster";
 import { addresses, objectToLabel, range, text } from "./text";
 
@@ -26,27 +26,7 @@ const network = z
   .prefault({});
 
 /** When nodes may be replaced, and with them workspaces end. Whole hours, UTC. */
-const maintenance = z
-  .strictObject({
-    days: z
-      .array(z.enum(days))
-      .min(1)
-      .default(["saturday", "sunday"])
-      .meta({ description: "Days on which it begins.", examples: [["saturday", "sunday"]] }),
-    hour: z
-      .int()
-      .min(0)
-      .max(23)
-      .default(1)
-      .meta({ description: "Hour of its beginning, UTC.", examples: [1] }),
-    hours: z
-      .int()
-      .min(4)
-      .max(24)
-      .default(6)
-      .meta({ description: "How long it lasts.", examples: [6] }),
-  })
-  .prefault({});
+const maintenance = z.strictObject(weekly).prefault({});
 
 /** The part of an instance type before its generation, the generation, and what follows: https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html */
 const instanceType = /^([a-z]+(?:-[a-z]+)?)(\d+)([a-z0-9-]*)\.([a-z0-9-]+)$/;

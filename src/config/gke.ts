@@ -3,13 +3,13 @@ import { addresses, label, range, text } from "./text";
 import {
   allowPublicApi,
   apiCidrs,
-  days,
   existing,
   protect,
   refuseInverted,
   refuseOpenApi,
   refuseOverlaps,
   scale,
+  weekly,
 } from "./made-cluster";
 
 /** The ranges of a cluster's network, in CIDR notation. */
@@ -30,25 +30,7 @@ const network = z
 
 /** When a cloud may drain nodes, and with them end workspaces. Whole hours, UTC. */
 const maintenance = z
-  .strictObject({
-    days: z
-      .array(z.enum(days))
-      .min(1)
-      .default(["saturday", "sunday"])
-      .meta({ description: "Days on which it begins.", examples: [["saturday", "sunday"]] }),
-    hour: z
-      .int()
-      .min(0)
-      .max(23)
-      .default(1)
-      .meta({ description: "Hour of its beginning, UTC.", examples: [1] }),
-    hours: z
-      .int()
-      .min(4)
-      .max(24)
-      .default(6)
-      .meta({ description: "How long it lasts.", examples: [6] }),
-  })
+  .strictObject(weekly)
   .superRefine(({ days: chosen, hours }, context) => {
     const weekly = new Set(chosen).size * hours;
     // 48 hours in 32 days, in pieces of four: https://docs.cloud.google.com/kubernetes-engine/docs/concepts/maintenance-windows-and-exclusions

@@ -107,3 +107,24 @@ export function refuseOpenApi(
 
 /** Days of the week, the first one first as ISO 8601 has it. */
 export const days = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] as const;
+
+/** A window that comes every week on some days. Whole hours, UTC. */
+export const weekly = {
+  days: z
+    .array(z.enum(days))
+    .min(1)
+    .default(["saturday", "sunday"])
+    .meta({ description: "Days on which it begins.", examples: [["saturday", "sunday"]] }),
+  hour: z
+    .int()
+    .min(0)
+    .max(23)
+    .default(1)
+    .meta({ description: "Hour of its beginning, UTC.", examples: [1] }),
+  hours: z
+    .int()
+    .min(4)
+    .max(24)
+    .default(6)
+    .meta({ description: "How long it lasts.", examples: [6] }),
+};

@@ -11,17 +11,9 @@ import type { Cluster, LoadBalancer } from "../cluster";
 import { refusal } from "../config/refusal";
 import type { AksConfig, Secret } from "../config/schema";
 import { answering } from "./answering";
+import { type Endpoint, execKubeconfig } from "./exec-kubeconfig";
 import { kubernetesProvider } from "./provider";
 import { reason } from "./provider-error";
-
-/** Where a cluster answers, and what proves that it is the one. */
-interface Endpoint {
-  readonly name: pulumi.Input<string>;
-  /** Address without scheme. */
-  readonly address: pulumi.Input<string>;
-  /** Certificate authority, PEM in base64. */
-  readonly authority: pulumi.Input<string>;
-}
 
 /** Whose credentials these are. */
 interface Deployer {
@@ -247,7 +239,7 @@ class AksCluster extends pulumi.ComponentResource implements Cluster {
     );
     this.kubeconfig = kubeconfigOf({
       name: cluster.name,
-      address: cluster.fqdn,
+      server: pulumi.interpolate`https://${cluster.fqdn}`,
       authority: kubeconfigs.apply((found) => authorityIn(found)),
     });
     // The right to do anything is no part of the cluster here, and comes after it.
@@ -394,7 +386,7 @@ async function adoptCluster({ account, name, resourceGroup = "" }: AksConfig): P
   const kubeconfig = kubeconfigOf({
     name,
     // A private cluster may have the one alone, whatever the types say.
-    address: found.fqdn || found.privateFQDN,
+    server: `https://${found.fqdn || found.privateFQDN}`,
     authority: authorityIn(kubeconfigs),
   });
   if (!pulumi.runtime.isDryRun()) {
@@ -491,36 +483,13 @@ function authorityIn(kubeconfigs: readonly { readonly value: string }[]): string
  * provider does with `useDefaultAzureCredential`.
  * https://azure.github.io/kubelogin/concepts/login-modes/chained.html
  */
-function kubeconfigOf({ name, address, authority }: Endpoint): Secret {
-  return pulumi.secret(
-    pulumi.jsonStringify({
-      apiVersion: "v1",
-      kind: "Config",
-      "current-context": name,
-      clusters: [
-        {
-          name,
-          cluster: { server: pulumi.interpolate`https://${address}`, "certificate-authority-data": authority },
-        },
-      ],
-      contexts: [{ name, context: { cluster: name, user: name } }],
-      users: [
-        {
-          name,
-          user: {
-            exec: {
-              apiVersion: "client.authentication.k8s.io/v1beta1",
-              command: "kubelogin",
-              args: ["get-token", "--login", "chained", "--server-id", aksServer],
-              installHint: "az aks install-cli",
-              provideClusterInfo: false,
-              interactiveMode: "Never",
-            },
-          },
-        },
-      ],
-    }),
-  );
+function kubeconfigOf(endpoint: Endpoint): Secret {
+  return execKubeconfig(endpoint, {
+    command: "kubelogin",
+    args: ["get-token", "--login", "chained", "--server-id", aksServer],
+    installHint: "az aks install-cli",
+    provideClusterInfo: false,
+  });
 }
 
 /** Tags of everything. */

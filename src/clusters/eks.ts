@@ -13,17 +13,9 @@ import { refusal } from "../config/refusal";
 import type { EksConfig, Secret } from "../config/schema";
 import { answering } from "./answering";
 import { autoNodes, autoscalerUser, managedNodes } from "./eks-nodes";
+import { type Endpoint, execKubeconfig } from "./exec-kubeconfig";
 import { kubernetesProvider } from "./provider";
 import { reason } from "./provider-error";
-
-/** Where a cluster answers, and what proves that it is the one. */
-interface Endpoint {
-  readonly name: pulumi.Input<string>;
-  /** Address with scheme. */
-  readonly address: pulumi.Input<string>;
-  /** Certificate authority, PEM in base64. */
-  readonly authority: pulumi.Input<string>;
-}
 
 /** What AWS says of the account and the region before anything is made. */
 interface Place {
@@ -245,7 +237,7 @@ class EksCluster extends pulumi.ComponentResource implements Cluster {
     this.kubeconfig = kubeconfigOf(
       {
         name: cluster.name,
-        address: cluster.endpoint,
+        server: cluster.endpoint,
         authority: cluster.certificateAuthority.data,
       },
       config,
@@ -406,7 +398,7 @@ async function adoptCluster(config: EksConfig): Promise<Cluster> {
         "https://docs.aws.amazon.com/eks/latest/best-practices/identity-and-access-management.html",
     );
   const kubeconfig = kubeconfigOf(
-    { name, address: found.endpoint, authority: found.certificateAuthorities[0]?.data ?? "" },
+    { name, server: found.endpoint, authority: found.certificateAuthorities[0]?.data ?? "" },
     config,
   );
   if (!pulumi.runtime.isDryRun()) {
@@ -423,35 +415,17 @@ async function adoptCluster(config: EksConfig): Promise<Cluster> {
  * A kubeconfig that works on any machine with the AWS CLI, and holds no credentials itself.
  * https://docs.aws.amazon.com/cli/latest/reference/eks/get-token.html
  */
-function kubeconfigOf({ name, address, authority }: Endpoint, { region, profile, role }: EksConfig): Secret {
-  return pulumi.secret(
-    pulumi.jsonStringify({
-      apiVersion: "v1",
-      kind: "Config",
-      "current-context": name,
-      clusters: [{ name, cluster: { server: address, "certificate-authority-data": authority } }],
-      contexts: [{ name, context: { cluster: name, user: name } }],
-      users: [
-        {
-          name,
-          user: {
-            exec: {
-              apiVersion: "client.authentication.k8s.io/v1beta1",
-              command: "aws",
-              args: [
-                ...["eks", "get-token", "--cluster-name", name, "--region", region, "--output", "json"],
-                ...(role === undefined ? [] : ["--role-arn", role]),
-              ],
-              // The credentials that the provider has, and that were found to be of the account.
-              ...(profile === undefined ? {} : { env: [{ name: "AWS_PROFILE", value: profile }] }),
-              installHint: "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html",
-              interactiveMode: "Never",
-            },
-          },
-        },
-      ],
-    }),
-  );
+function kubeconfigOf(endpoint: Endpoint, { region, profile, role }: EksConfig): Secret {
+  return execKubeconfig(endpoint, {
+    command: "aws",
+    args: [
+      ...["eks", "get-token", "--cluster-name", endpoint.name, "--region", region, "--output", "json"],
+      ...(role === undefined ? [] : ["--role-arn", role]),
+    ],
+    // The credentials that the provider has, and that were found to be of the account.
+    ...(profile === undefined ? {} : { env: [{ name: "AWS_PROFILE", value: profile }] }),
+    installHint: "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html",
+  });
 }
 
 /** One of the equal parts of a range. @param bits how much longer their prefix is. */

@@ -10,17 +10,10 @@ import { refusal } from "../config/refusal";
 
 import type { GkeConfig, Secret } from "../config/schema";
 import { answering } from "./answering";
+import { type Endpoint, execKubeconfig } from "./exec-kubeconfig";
+import { weekdays } from "./maintenance-window";
 import { kubernetesProvider } from "./provider";
 import { reason } from "./provider-error";
-
-/** Where a cluster answers, and what proves that it is the one. */
-interface Endpoint {
-  readonly name: pulumi.Input<string>;
-  /** Address without scheme. */
-  readonly address: pulumi.Input<string>;
-  /** Certificate authority, PEM in base64. */
-  readonly authority: pulumi.Input<string>;
-}
 
 /**
  * Annotations of every LoadBalancer Service: the kind that keeps the client's address and has no machines of its own.
@@ -169,7 +162,7 @@ class GkeCluster extends pulumi.ComponentResource implements Cluster {
 
     this.kubeconfig = kubeconfigOf({
       name: cluster.name,
-      address: cluster.endpoint,
+      server: pulumi.interpolate`https://${cluster.endpoint}`,
       authority: cluster.masterAuth.clusterCaCertificate,
     });
     this.loadBalancer = { annotations: loadBalancerAnnotations, ingress: { loadBalancerIP: address.address } };
@@ -277,7 +270,7 @@ async function adoptCluster({ account, name, location }: GkeConfig): Promise<Clu
   }
   const kubeconfig = kubeconfigOf({
     name,
-    address: found.endpoint,
+    server: `https://${found.endpoint}`,
     authority: found.masterAuths[0]?.clusterCaCertificate ?? "",
   });
   if (!pulumi.runtime.isDryRun()) {
@@ -291,38 +284,15 @@ async function adoptCluster({ account, name, location }: GkeConfig): Promise<Clu
  * A kubeconfig that works on any machine with Google's credential plugin, and holds no credentials itself.
  * https://docs.cloud.google.com/kubernetes-engine/docs/how-to/cluster-access-for-kubectl
  */
-function kubeconfigOf({ name, address, authority }: Endpoint): Secret {
-  return pulumi.secret(
-    pulumi.jsonStringify({
-      apiVersion: "v1",
-      kind: "Config",
-      "current-context": name,
-      clusters: [
-        {
-          name,
-          cluster: { server: pulumi.interpolate`https://${address}`, "certificate-authority-data": authority },
-        },
-      ],
-      contexts: [{ name, context: { cluster: name, user: name } }],
-      users: [
-        {
-          name,
-          user: {
-            exec: {
-              apiVersion: "client.authentication.k8s.io/v1beta1",
-              command: "gke-gcloud-auth-plugin",
-              // The credentials that the provider has, and that were found to reach the project: without this, gcloud's own.
-              // https://github.com/kubernetes/cloud-provider-gcp/blob/master/cmd/gke-gcloud-auth-plugin/cred.go
-              args: ["--use_application_default_credentials"],
-              installHint: "gcloud components install gke-gcloud-auth-plugin",
-              provideClusterInfo: true,
-              interactiveMode: "Never",
-            },
-          },
-        },
-      ],
-    }),
-  );
+function kubeconfigOf(endpoint: Endpoint): Secret {
+  return execKubeconfig(endpoint, {
+    command: "gke-gcloud-auth-plugin",
+    // The credentials that the provider has, and that were found to reach the project: without this, gcloud's own.
+    // https://github.com/kubernetes/cloud-provider-gcp/blob/master/cmd/gke-gcloud-auth-plugin/cred.go
+    args: ["--use_application_default_credentials"],
+    installHint: "gcloud components install gke-gcloud-auth-plugin",
+    provideClusterInfo: true,
+  });
 }
 
 /** Google allows fewer characters in a label than Pulumi in the name of a stack. */
@@ -342,9 +312,7 @@ function maintenanceWindow({ days, hour, hours }: GkeConfig["maintenance"]): {
   recurrence: string;
 } {
   // The first of them after a Monday long past.
-  const first = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"].findIndex((day) =>
-    days.some((chosen) => chosen === day),
-  );
+  const first = weekdays.findIndex((day) => days.some((chosen) => chosen === day));
   const begin = Date.UTC(2026, 0, 5 + first, hour);
   const iso = (time: number) => new Date(time).toISOString().replace(".000", "");
   return {

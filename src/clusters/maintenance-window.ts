@@ -10,7 +10,8 @@ interface Weekly {
 
 const week = 7 * 24;
 
-const days = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] as const;
+/** As ISO 8601 counts them. */
+export const weekdays = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] as const;
 
 /**
  * The times of a week that belong to no maintenance: empty when all of it does.
@@ -19,7 +20,7 @@ const days = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday"
 export function outsideMaintenance({ days: chosen, hour, hours }: EksConfig["maintenance"]): readonly Weekly[] {
   const maintained = new Set<number>();
   for (const day of chosen)
-    for (let passed = 0; passed < hours; passed++) maintained.add((days.indexOf(day) * 24 + hour + passed) % week);
+    for (let passed = 0; passed < hours; passed++) maintained.add((weekdays.indexOf(day) * 24 + hour + passed) % week);
   const outside = (at: number) => !maintained.has((at + week) % week);
   return Array.from({ length: week }, (_, at) => at)
     .filter((at) => outside(at) && !outside(at - 1))

@@ -1,14 +1,11 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { createAksCluster } from "../../../src/clusters/aks";
-import { loadConfig } from "../../../src/config/load";
 import type { Answers } from "../../support/clouds";
 import { aks } from "../../support/clouds/aks";
 import { withCommands } from "../../support/commands";
+import { find, inClear, refused, sdkFolders } from "../../support/cluster-runs";
 import { exampleOf } from "../../support/examples";
-import { type Recorded, record, type Run, runProgram, secretSignature, value } from "../../support/program";
+import { type Run, runProgram, value } from "../../support/program";
 import { cloudStack } from "../../support/stacks";
 
 const account = "00000000-0000-0000-0000-000000000000";
@@ -19,26 +16,6 @@ const getCluster = "azure-native:containerservice:getManagedCluster";
 const existing = {
   ...{ existing: true, name: "shared-1", resourceGroup: "shared", apiCidrs: undefined },
 };
-
-function find(run: Run, type: string, name?: string): Recorded {
-  const found = run.resources.filter(
-    (resource) => resource.type === type && (name === undefined || resource.name === name),
-  );
-  assert.equal(found.length, 1, `one ${type}`);
-  return found[0]!;
-}
-
-/** What the program says before it makes anything. */
-async function refused(settings: Record<string, unknown>, answers: Answers = {}): Promise<string> {
-  const made = await record(cloudStack("aks", settings), answers);
-  const { cluster } = loadConfig();
-  assert.equal(cluster.cloud, "aks");
-  const error: unknown = await createAksCluster(cluster).catch((reason: unknown) => reason);
-  assert.deepEqual(made, []);
-  assert.ok(pulumi.RunError.isInstance(error), String(error));
-  assert.match(error.message, /Nothing was created\.$/);
-  return error.message;
-}
 
 const fails = (token: string, message: string): Answers => ({
   [token]: () => {
@@ -323,24 +300,11 @@ describe("A cluster on AKS", () => {
   });
 
   it("shows no secret of the stack outside a secret wrapper", () => {
-    const leaks: string[] = [];
-    const walk = (data: unknown, path: string): void => {
-      if (typeof data === "string" && /canary/.test(data)) leaks.push(path);
-      else if (typeof data === "object" && data !== null && !(secretSignature in data))
-        for (const [key, child] of Object.entries(data)) walk(child, `${path}.${key}`);
-    };
-    for (const { name, inputs } of run.resources) walk(inputs, name);
-    assert.deepEqual(leaks, []);
+    assert.deepEqual(inClear(run, /canary/), []);
   });
 
   it("loads no other cloud's SDK", () => {
-    const root = join(__dirname, "..", "..", "..");
-    const script =
-      'require("./src/clusters/aks.ts"); const loaded = Object.keys(require.cache).flatMap((file) => ' +
-      '/@pulumi.(aws|azure-native|gcp|civo)\\W(\\w+)/.exec(file)?.slice(1, 3).join("/") ?? []); ' +
-      "console.log(JSON.stringify([...new Set(loaded)].sort()))";
-    const printed = execFileSync(process.execPath, ["--import", "tsx", "--eval", script], { cwd: root }).toString();
-    assert.deepEqual(JSON.parse(printed), [
+    assert.deepEqual(sdkFolders("aks"), [
       "azure-native/authorization",
       "azure-native/containerservice",
       "azure-native/managedidentity",
@@ -374,28 +338,31 @@ describe("A cluster on AKS", () => {
     });
 
     it("is refused when it is not there", async () => {
-      const message = await refused(existing, fails(getCluster, 'Status=404 Code="ResourceNotFound"'));
+      const message = await refused("aks", existing, fails(getCluster, 'Status=404 Code="ResourceNotFound"'));
       assert.match(message, /no cluster shared-1 in the resource group shared of the subscription 0{8}-.*: Status=404/);
       assert.match(message, /az aks list --subscription 0{8}-/);
     });
 
     it("is refused when it enforces no NetworkPolicies", async () => {
       for (const networkProfile of [{}, { networkPolicy: "none" }, undefined])
-        assert.match(await refused(existing, found({ networkProfile })), /enforces no NetworkPolicies/);
+        assert.match(await refused("aks", existing, found({ networkProfile })), /enforces no NetworkPolicies/);
     });
 
     it("is refused when it is an AKS Automatic cluster", async () => {
-      assert.match(await refused(existing, found({ sku: { name: "Automatic" } })), /is an AKS Automatic cluster/);
+      assert.match(
+        await refused("aks", existing, found({ sku: { name: "Automatic" } })),
+        /is an AKS Automatic cluster/,
+      );
     });
 
     it("is refused when it lets nobody in by Entra", async () => {
-      assert.match(await refused(existing, found({ aadProfile: undefined })), /az aks update .* --enable-aad/);
+      assert.match(await refused("aks", existing, found({ aadProfile: undefined })), /az aks update .* --enable-aad/);
     });
 
     it("is refused when its certificate authority cannot be read", async () => {
       const token = "azure-native:containerservice:listManagedClusterUserCredentials";
       assert.match(
-        await refused(existing, fails(token, "AuthorizationFailed")),
+        await refused("aks", existing, fails(token, "AuthorizationFailed")),
         /where it answers cannot be read: AuthorizationFailed\nIt takes the role Azure Kubernetes Service Cluster User Role/,
       );
     });
@@ -403,7 +370,11 @@ describe("A cluster on AKS", () => {
 
   describe("is refused before anything is made", () => {
     it("when the credentials do not reach Azure", async () => {
-      const message = await refused({}, fails(clientConfig, "DefaultAzureCredential: failed to acquire a token."));
+      const message = await refused(
+        "aks",
+        {},
+        fails(clientConfig, "DefaultAzureCredential: failed to acquire a token."),
+      );
       assert.match(
         message,
         /subscription 0{8}-\S+ cannot be reached with the credentials here: DefaultAzureCredential: /,
@@ -414,6 +385,7 @@ describe("A cluster on AKS", () => {
     it("when the provider works in another subscription", async () => {
       const other = "22222222-2222-3333-4444-555555555555";
       const message = await refused(
+        "aks",
         {},
         { [clientConfig]: () => ({ subscriptionId: other, objectId: "", tenantId: "" }) },
       );

@@ -1,57 +1,15 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { createCivoCluster } from "../../../src/clusters/civo";
-import { loadConfig } from "../../../src/config/load";
-import type { Answers } from "../../support/clouds";
 import { civoKubeconfig } from "../../support/clouds/civo";
+import { bridgeFails, find, inClear, refused, sdkFolders } from "../../support/cluster-runs";
 import { exampleOf } from "../../support/examples";
-import { type Recorded, record, type Run, runProgram, secretSignature, value } from "../../support/program";
+import { type Run, runProgram, value } from "../../support/program";
 import { cloudStack } from "../../support/stacks";
 
 const clusterType = "civo:index/kubernetesCluster:KubernetesCluster";
 const instances = "civo:index/getInstances:getInstances";
 const found = "civo:index/getKubernetesCluster:getKubernetesCluster";
 const existing = { existing: true, name: "shared-1", apiCidrs: undefined };
-
-function find(run: Run, type: string, name?: string): Recorded {
-  const all = run.resources.filter((resource) => resource.type === type && (name ?? resource.name) === resource.name);
-  assert.equal(all.length, 1, `one ${type}`);
-  return all[0]!;
-}
-
-/** What the program says before it makes anything. */
-async function refused(settings: Record<string, unknown>, answers: Answers = {}): Promise<string> {
-  const made = await record(cloudStack("civo", settings), answers);
-  const { cluster } = loadConfig();
-  assert.equal(cluster.cloud, "civo");
-  const error: unknown = await createCivoCluster(cluster).catch((reason: unknown) => reason);
-  assert.deepEqual(made, []);
-  assert.ok(pulumi.RunError.isInstance(error), String(error));
-  assert.match(error.message, /Nothing was created\.$/);
-  return error.message;
-}
-
-/** What the engine makes of an error of a provider that is bridged from Terraform. */
-const fails = (token: string, message: string): Answers => ({
-  [token]: () => {
-    const details = `invocation of ${token} returned an error: invoking ${token}: 1 error occurred:\n\t* ${message}\n\n`;
-    throw Object.assign(new Error(), { details });
-  },
-});
-
-/** Where a text that matches stands outside a secret wrapper, of everything that was made. */
-function inClear({ resources }: Run, text: RegExp): string[] {
-  const leaks: string[] = [];
-  const walk = (data: unknown, path: string): void => {
-    if (typeof data === "string" && text.test(data)) leaks.push(path);
-    else if (typeof data === "object" && data !== null && !(secretSignature in data))
-      for (const [key, child] of Object.entries(data)) walk(child, `${path}.${key}`);
-  };
-  for (const { name, inputs } of resources) walk(inputs, name);
-  return leaks;
-}
 
 describe("A cluster on Civo", () => {
   let run: Run;
@@ -234,12 +192,7 @@ describe("A cluster on Civo", () => {
   });
 
   it("loads no other cloud's SDK", () => {
-    const root = join(__dirname, "..", "..", "..");
-    const script =
-      'require("./src/clusters/civo.ts"); const loaded = Object.keys(require.cache).filter((file) => ' +
-      "/@pulumi.(aws|azure-native|gcp|civo)\\W/.test(file)); console.log(JSON.stringify(loaded))";
-    const printed = execFileSync(process.execPath, ["--import", "tsx", "--eval", script], { cwd: root }).toString();
-    assert.deepEqual(JSON.parse(printed), []);
+    assert.deepEqual(sdkFolders("civo"), []);
   });
 
   describe("that exists", () => {
@@ -257,8 +210,9 @@ describe("A cluster on Civo", () => {
 
     it("is refused when it is not there", async () => {
       const message = await refused(
+        "civo",
         existing,
-        fails(found, "[ERR] failed to retrive kubernetes cluster: ZeroMatchesError"),
+        bridgeFails(found, "[ERR] failed to retrive kubernetes cluster: ZeroMatchesError"),
       );
       assert.match(message, /no cluster shared-1 in LON1: failed to retrive kubernetes cluster: ZeroMatchesError/);
       assert.match(message, /civo kubernetes ls --region LON1/);
@@ -266,7 +220,7 @@ describe("A cluster on Civo", () => {
 
     it("is refused while it has no kubeconfig", async () => {
       const answers = { [found]: () => ({ id: "id", cni: "cilium", kubeconfig: "" }) };
-      assert.match(await refused(existing, answers), /is not ready/);
+      assert.match(await refused("civo", existing, answers), /is not ready/);
     });
 
     it("is warned of when nobody knows whether it enforces NetworkPolicies", async () => {
@@ -279,8 +233,9 @@ describe("A cluster on Civo", () => {
   describe("is refused before anything is made", () => {
     it("when Civo refuses the token", async () => {
       const message = await refused(
+        "civo",
         {},
-        fails(instances, "[ERR] error retrieving instances: AuthenticationInvalidKeyError"),
+        bridgeFails(instances, "[ERR] error retrieving instances: AuthenticationInvalidKeyError"),
       );
       assert.match(
         message,
@@ -290,12 +245,16 @@ describe("A cluster on Civo", () => {
     });
 
     it("when there is no such region, naming those that are there", async () => {
-      const message = await refused({}, { "civo:index/getRegion:getRegion": () => ({ regions: [{ code: "NYC1" }] }) });
+      const message = await refused(
+        "civo",
+        {},
+        { "civo:index/getRegion:getRegion": () => ({ regions: [{ code: "NYC1" }] }) },
+      );
       assert.match(message, /civo:region is LON1, and Civo has no such region\. There are NYC1\./);
     });
 
     it("when there is no such size, naming those that are there", async () => {
-      const message = await refused({ nodes: { machineType: "g4s.kube.gigantic" } });
+      const message = await refused("civo", { nodes: { machineType: "g4s.kube.gigantic" } });
       assert.match(
         message,
         /is g4s.kube.gigantic, and Civo has no such size\. There are g4s.kube.medium, g4s.kube.large\./,

@@ -1,13 +1,9 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { createEksCluster } from "../../../src/clusters/eks";
-import { loadConfig } from "../../../src/config/load";
 import { withCommands } from "../../support/commands";
-import type { Answers } from "../../support/clouds";
+import { bridgeFails, find, inClear, refused, sdkFolders } from "../../support/cluster-runs";
 import { exampleOf } from "../../support/examples";
-import { type Recorded, record, type Run, runProgram, secretSignature, value } from "../../support/program";
+import { type Run, runProgram, value } from "../../support/program";
 import { cloudStack } from "../../support/stacks";
 
 const clusterType = "aws:eks/cluster:Cluster";
@@ -17,32 +13,6 @@ const zonesOf = "aws:index/getAvailabilityZones:getAvailabilityZones";
 const offerings = "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings";
 const clusterOf = "aws:eks/getCluster:getCluster";
 const existing = { existing: true, name: "Shared_1", apiCidrs: undefined };
-
-function find(run: Run, type: string, name?: string): Recorded {
-  const found = run.resources.filter((each) => each.type === type && (name === undefined || each.name === name));
-  assert.equal(found.length, 1, `one ${type}`);
-  return found[0]!;
-}
-
-/** What the program says before it makes anything. */
-async function refused(settings: Record<string, unknown>, answers: Answers = {}): Promise<string> {
-  const made = await record(cloudStack("eks", settings), answers);
-  const { cluster } = loadConfig();
-  assert.equal(cluster.cloud, "eks");
-  const error: unknown = await createEksCluster(cluster).catch((reason: unknown) => reason);
-  assert.deepEqual(made, []);
-  assert.ok(pulumi.RunError.isInstance(error), String(error));
-  assert.match(error.message, /Nothing was created\.$/);
-  return error.message;
-}
-
-/** What the engine makes of an error of a provider that is bridged from Terraform. */
-const fails = (token: string, message: string): Answers => ({
-  [token]: () => {
-    const details = `invocation of ${token} returned an error: invoking ${token}: 1 error occurred:\n\t* ${message}\n\n`;
-    throw Object.assign(new Error(), { details });
-  },
-});
 
 interface NodePool {
   readonly template: { readonly spec: Record<string, unknown> };
@@ -370,24 +340,11 @@ describe("A cluster on EKS", () => {
   });
 
   it("shows no secret of the stack outside a secret wrapper", () => {
-    const leaks: string[] = [];
-    const walk = (data: unknown, path: string): void => {
-      if (typeof data === "string" && /canary/.test(data)) leaks.push(path);
-      else if (typeof data === "object" && data !== null && !(secretSignature in data))
-        for (const [key, child] of Object.entries(data)) walk(child, `${path}.${key}`);
-    };
-    for (const { name, inputs } of run.resources) walk(inputs, name);
-    assert.deepEqual(leaks, []);
+    assert.deepEqual(inClear(run, /canary/), []);
   });
 
   it("loads no other cloud's SDK", () => {
-    const root = join(__dirname, "..", "..", "..");
-    const script =
-      'require("./src/clusters/eks.ts"); const loaded = Object.keys(require.cache).flatMap((file) => ' +
-      '/@pulumi.(aws|azure-native|gcp|civo)\\W(\\w+)/.exec(file)?.slice(1, 3).join("/") ?? []); ' +
-      "console.log(JSON.stringify([...new Set(loaded)].sort()))";
-    const printed = execFileSync(process.execPath, ["--import", "tsx", "--eval", script], { cwd: root }).toString();
-    const modules = JSON.parse(printed) as string[];
+    const modules = sdkFolders("eks");
     assert.ok(modules.includes("aws/eks"));
     assert.deepEqual(
       modules.filter(
@@ -497,11 +454,11 @@ describe("A cluster on EKS", () => {
     });
 
     it("is refused when it is not there, or not there yet", async () => {
-      const message = await refused(existing, fails(clusterOf, "No cluster found for name: Shared_1."));
+      const message = await refused("eks", existing, bridgeFails(clusterOf, "No cluster found for name: Shared_1."));
       assert.match(message, /no cluster Shared_1 in eu-central-1 of the account 123456789012: No cluster found/);
       assert.match(message, /aws eks list-clusters --region eu-central-1/);
       const creating = { status: "CREATING", computeConfigs: [] };
-      assert.match(await refused(existing, { [clusterOf]: () => creating }), /The cluster Shared_1 is CREATING/);
+      assert.match(await refused("eks", existing, { [clusterOf]: () => creating }), /The cluster Shared_1 is CREATING/);
     });
 
     it("is warned of when it is not in Auto Mode, where load balancers take a controller", async () => {
@@ -517,7 +474,7 @@ describe("A cluster on EKS", () => {
 
   describe("is refused before anything is made", () => {
     it("when AWS does not take the credentials", async () => {
-      const message = await refused({}, fails(identity, "ExpiredToken: The security token is expired"));
+      const message = await refused("eks", {}, bridgeFails(identity, "ExpiredToken: The security token is expired"));
       assert.match(message, /AWS does not take the credentials here: ExpiredToken: The security token is expired$/m);
       assert.match(message, /aws sso login/);
     });
@@ -525,32 +482,41 @@ describe("A cluster on EKS", () => {
     it("when the credentials are of another account", async () => {
       const answers = { [identity]: () => ({ accountId: "210987654321", arn: "arn:aws:iam::210987654321:user/x" }) };
       assert.match(
-        await refused({}, answers),
+        await refused("eks", {}, answers),
         /are of the AWS account 210987654321, and cluster\.account says 123456789012/,
       );
     });
 
     it("when the region has one zone, or is none", async () => {
-      const one = await refused({}, { [zonesOf]: () => ({ names: ["eu-central-1a"] }) });
+      const one = await refused("eks", {}, { [zonesOf]: () => ({ names: ["eu-central-1a"] }) });
       assert.match(one, /aws:region is eu-central-1, which has one zone, eu-central-1a, for this account/);
-      assert.match(await refused({}, { [zonesOf]: () => ({ names: [] }) }), /which has no zone/);
+      assert.match(await refused("eks", {}, { [zonesOf]: () => ({ names: [] }) }), /which has no zone/);
     });
 
     it("when the region has no such instance type, or has it in other zones", async () => {
-      const nowhere = await refused({ nodes: { machineType: "m7i.huge" } }, { [offerings]: () => ({ locations: [] }) });
+      const nowhere = await refused(
+        "eks",
+        { nodes: { machineType: "m7i.huge" } },
+        { [offerings]: () => ({ locations: [] }) },
+      );
       assert.match(nowhere, /cluster\.nodes\.machineType is m7i\.huge, which cannot be had in eu-central-1/);
-      const elsewhere = await refused({}, { [offerings]: () => ({ locations: ["eu-central-1d"] }) });
+      const elsewhere = await refused("eks", {}, { [offerings]: () => ({ locations: ["eu-central-1d"] }) });
       assert.match(elsewhere, /eu-central-1a, eu-central-1b, eu-central-1c have none/);
       const some = { [offerings]: () => ({ locations: ["eu-central-1a", "eu-central-1c"] }) };
-      assert.match(await refused({ nodes: { mode: "managed" } }, some), /eu-central-1b has none/);
+      assert.match(await refused("eks", { nodes: { mode: "managed" } }, some), /eu-central-1b has none/);
       await runProgram(cloudStack("eks"), some);
-      const message = await refused({}, fails("aws:ec2/getInstanceType:getInstanceType", "InvalidInstanceType"));
+      const message = await refused(
+        "eks",
+        {},
+        bridgeFails("aws:ec2/getInstanceType:getInstanceType", "InvalidInstanceType"),
+      );
       assert.match(message, /cannot be had in eu-central-1: InvalidInstanceType/);
     });
 
     it("when the instance type is for arm64, whatever its name", async () => {
       const arm = { defaultVcpus: 12, supportedArchitectures: ["arm64_mac"] };
       const message = await refused(
+        "eks",
         { nodes: { machineType: "mac2.metal" } },
         { "aws:ec2/getInstanceType:getInstanceType": () => arm },
       );

@@ -1,13 +1,9 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { createGkeCluster } from "../../../src/clusters/gke";
-import { loadConfig } from "../../../src/config/load";
 import { withCommands } from "../../support/commands";
-import type { Answers } from "../../support/clouds";
+import { bridgeFails, find, inClear, refused, sdkFolders } from "../../support/cluster-runs";
 import { exampleOf } from "../../support/examples";
-import { type Recorded, record, type Run, runProgram, secretSignature, value } from "../../support/program";
+import { type Run, runProgram, value } from "../../support/program";
 import { cloudStack } from "../../support/stacks";
 
 const clusterType = "gcp:container/cluster:Cluster";
@@ -16,32 +12,6 @@ const project = "gcp:organizations/getProject:getProject";
 const existing = {
   ...{ existing: true, name: "shared-1", apiCidrs: undefined },
 };
-
-function find(run: Run, type: string): Recorded {
-  const found = run.resources.filter((resource) => resource.type === type);
-  assert.equal(found.length, 1, `one ${type}`);
-  return found[0]!;
-}
-
-/** What the program says before it makes anything. */
-async function refused(settings: Record<string, unknown>, answers: Answers = {}): Promise<string> {
-  const made = await record(cloudStack("gke", settings), answers);
-  const { cluster } = loadConfig();
-  assert.equal(cluster.cloud, "gke");
-  const error: unknown = await createGkeCluster(cluster).catch((reason: unknown) => reason);
-  assert.deepEqual(made, []);
-  assert.ok(pulumi.RunError.isInstance(error), String(error));
-  assert.match(error.message, /Nothing was created\.$/);
-  return error.message;
-}
-
-/** What the engine makes of an error of a provider that is bridged from Terraform. */
-const fails = (token: string, message: string): Answers => ({
-  [token]: () => {
-    const details = `invocation of ${token} returned an error: invoking ${token}: 1 error occurred:\n\t* ${message}\n\n`;
-    throw Object.assign(new Error(), { details });
-  },
-});
 
 describe("A cluster on GKE", () => {
   withCommands("gke-gcloud-auth-plugin");
@@ -250,24 +220,11 @@ describe("A cluster on GKE", () => {
   });
 
   it("shows no secret of the stack outside a secret wrapper", () => {
-    const leaks: string[] = [];
-    const walk = (data: unknown, path: string): void => {
-      if (typeof data === "string" && /canary/.test(data)) leaks.push(path);
-      else if (typeof data === "object" && data !== null && !(secretSignature in data))
-        for (const [key, child] of Object.entries(data)) walk(child, `${path}.${key}`);
-    };
-    for (const { name, inputs } of run.resources) walk(inputs, name);
-    assert.deepEqual(leaks, []);
+    assert.deepEqual(inClear(run, /canary/), []);
   });
 
   it("loads no other cloud's SDK", () => {
-    const root = join(__dirname, "..", "..", "..");
-    const script =
-      'require("./src/clusters/gke.ts"); const loaded = Object.keys(require.cache).flatMap((file) => ' +
-      '/@pulumi.(aws|azure-native|gcp|civo)\\W(\\w+)/.exec(file)?.slice(1, 3).join("/") ?? []); ' +
-      "console.log(JSON.stringify([...new Set(loaded)].sort()))";
-    const printed = execFileSync(process.execPath, ["--import", "tsx", "--eval", script], { cwd: root }).toString();
-    const modules = JSON.parse(printed) as string[];
+    const modules = sdkFolders("gke");
     assert.ok(modules.includes("gcp/container"));
     assert.deepEqual(
       modules.filter(
@@ -292,8 +249,8 @@ describe("A cluster on GKE", () => {
     });
 
     it("is refused when it is not there", async () => {
-      const answers = fails("gcp:container/getCluster:getCluster", "Error 404: Not found: clusters/shared-1");
-      const message = await refused(existing, answers);
+      const answers = bridgeFails("gcp:container/getCluster:getCluster", "Error 404: Not found: clusters/shared-1");
+      const message = await refused("gke", existing, answers);
       assert.match(message, /no cluster shared-1 in europe-west1 of the project my-project: Error 404/);
       assert.match(message, /gcloud container clusters list --project my-project/);
     });
@@ -303,13 +260,13 @@ describe("A cluster on GKE", () => {
       const answers = {
         "gcp:container/getCluster:getCluster": () => ({ ...unenforced, networkPolicies: [{ enabled: false }] }),
       };
-      assert.match(await refused(existing, answers), /enforces no NetworkPolicies/);
+      assert.match(await refused("gke", existing, answers), /enforces no NetworkPolicies/);
     });
 
     it("is refused when it is an Autopilot cluster", async () => {
       const autopilot = { ...{ datapathProvider: "ADVANCED_DATAPATH", enableAutopilot: true }, networkPolicies: [] };
       const answers = { "gcp:container/getCluster:getCluster": () => autopilot };
-      assert.match(await refused(existing, answers), /is an Autopilot cluster/);
+      assert.match(await refused("gke", existing, answers), /is an Autopilot cluster/);
     });
 
     it("is warned of when its pods get at the credentials of their nodes", async () => {
@@ -330,7 +287,7 @@ describe("A cluster on GKE", () => {
 
   describe("is refused before anything is made", () => {
     it("when the credentials do not reach the project", async () => {
-      const message = await refused({}, fails(project, "could not find default credentials."));
+      const message = await refused("gke", {}, bridgeFails(project, "could not find default credentials."));
       assert.match(
         message,
         /my-project cannot be reached with the credentials here: could not find default credentials\.$/m,
@@ -339,12 +296,13 @@ describe("A cluster on GKE", () => {
     });
 
     it("when the provider works in another project", async () => {
-      const message = await refused({}, { [project]: () => ({ projectId: "somebody-elses" }) });
+      const message = await refused("gke", {}, { [project]: () => ({ projectId: "somebody-elses" }) });
       assert.match(message, /works in the Google Cloud project somebody-elses, and cluster.account says my-project/);
     });
 
     it("when there is no such region", async () => {
       const message = await refused(
+        "gke",
         { location: "europe-west99" },
         { "gcp:compute/getZones:getZones": () => ({ names: [] }) },
       );
@@ -353,7 +311,7 @@ describe("A cluster on GKE", () => {
 
     it("when there is no such zone, naming those that are there", async () => {
       assert.match(
-        await refused({ location: "europe-west1-a" }),
+        await refused("gke", { location: "europe-west1-a" }),
         /has no such zone\. In europe-west1 there are europe-west1-b, europe-west1-c, europe-west1-d\./,
       );
     });

@@ -409,6 +409,8 @@ describe("The doctor's look from outside, at a stack that runs", () => {
       make: async () => {
         const { "auth.host": host } = await settings();
         await set({ "auth.host": `${gitlab.url}/` });
+        // kubectl refuses a second restart within the second of the one before, which mended the last mistake.
+        await laterThan(new Date());
         await type(`kubectl rollout restart deployment/gitlab-workspaces-proxy --namespace ${proxy}`);
         await type(`kubectl rollout status deployment/gitlab-workspaces-proxy --namespace ${proxy}`);
         await laterThan(new Date());

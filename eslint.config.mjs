@@ -37,7 +37,7 @@ const arrows = (files, ignores, ...walls) => ({
 });
 
 const around = {
-  regex: "^\\.(.*/)?(bench|docs|doctor|local|test)(/|$)",
+  regex: "^\\.(.*/)?(bench|ci|docs|doctor|local|test)(/|$)",
   message: "The program never imports what runs around it.",
 };
 
@@ -114,7 +114,7 @@ export default tseslint.config(
     typesOf("config/schema"),
   ),
   arrows(["doctor/**"], [], {
-    regex: "^\\.\\.?/(.*/)?(bench|docs|test)(/|$)",
+    regex: "^\\.\\.?/(.*/)?(bench|ci|docs|test)(/|$)",
     message: "The doctor goes by the program and by the local engine, and by nothing else.",
   }),
   {

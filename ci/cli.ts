@@ -1,0 +1,14 @@
+import { Command, CommanderError } from "commander";
+import { Failure, Refused } from "../local/failure";
+
+const cli = new Command("ci").description("What the jobs of ci/pipeline.yml run.").exitOverride();
+
+cli.parseAsync().catch((error: unknown) => {
+  // Commander has said already what is wrong with the arguments; code 0 is --help.
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : 2;
+    return;
+  }
+  process.exitCode = error instanceof Refused ? 2 : 1;
+  console.error(`\nerror: ${error instanceof Failure ? error.message : String((error as Error).stack ?? error)}`);
+});

@@ -13,12 +13,22 @@ export interface Step {
   readonly op: string;
   readonly urn: string;
   readonly type: string;
-  readonly new?: {
-    readonly parent?: string;
-    readonly custom?: boolean;
-    readonly inputs?: Readonly<Record<string, unknown>>;
-    readonly outputs?: Readonly<Record<string, unknown>>;
-  } | null;
+  readonly old?: StepState | null;
+  readonly new?: StepState | null;
+  /** Names of the inputs that cost a replacement. */
+  readonly keys?: readonly string[] | null;
+  /** Names of the inputs that change. */
+  readonly diffs?: readonly string[] | null;
+  /** The same by their paths, where the provider tells so much. */
+  readonly detailedDiff?: Readonly<Record<string, unknown>> | null;
+}
+
+/** A resource before or after a step. */
+export interface StepState {
+  readonly parent?: string;
+  readonly custom?: boolean;
+  readonly inputs?: Readonly<Record<string, unknown>>;
+  readonly outputs?: Readonly<Record<string, unknown>>;
 }
 
 /** The events of a log. A last line that was cut off, as when the engine was killed, is left out. */

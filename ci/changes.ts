@@ -1,0 +1,197 @@
+import { aws } from "../local/plugins/cloud/aws";
+import { azureNative } from "../local/plugins/cloud/azure-native";
+import { civo } from "../local/plugins/cloud/civo";
+import { gcp } from "../local/plugins/cloud/gcp";
+import type { EngineEvent } from "../local/plan/events";
+import { isBoxed, type PlannedInputs } from "./policy/resource-rules";
+
+export type Operation = "create" | "update" | "replace" | "delete" | "import";
+
+type Inputs = Readonly<Record<string, unknown>>;
+
+/** What happens to one resource. */
+export interface Change {
+  readonly op: Operation;
+  /** Type token. */
+  readonly type: string;
+  /** Name in the program. */
+  readonly name: string;
+  /** Paths of the inputs that change, as `spec.rules[0].host`. */
+  readonly paths: readonly string[];
+  /** Those that ask for the replacement. */
+  readonly causes: readonly string[];
+  /** What it is before; undefined for what is new. */
+  readonly before?: Inputs;
+  /** What it is afterwards; undefined for what is deleted. */
+  readonly after?: Inputs;
+}
+
+/** What the engine has said of a stack. */
+export interface Outlook {
+  readonly changes: readonly Change[];
+  /** Every resource as it would be, components and the engine's own left out. */
+  readonly resources: readonly PlannedInputs[];
+  /** Stack outputs before and afterwards, those left out that are secret or not known. */
+  readonly outputs: { readonly before: Inputs; readonly after: Inputs };
+}
+
+const stackType = "pulumi:pulumi:Stack";
+/** https://github.com/pulumi/pulumi/blob/v3.259.0/sdk/go/common/resource/plugin/rpc.go */
+const unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
+
+/** What people call the engine's steps. The parts of a replacement are left out: the step `replace` stands for them. */
+const operations: Readonly<Record<string, Operation>> = {
+  create: "create",
+  update: "update",
+  replace: "replace",
+  delete: "delete",
+  import: "import",
+};
+
+/** Components hold others together and are nothing by themselves; providers count only where they stand for a cluster. */
+function counts(type: string): boolean {
+  if (type.startsWith("pulumi:providers:")) return type === "pulumi:providers:kubernetes";
+  return type !== stackType && !type.startsWith("gitlab-workspaces:");
+}
+
+const nameOf = (urn: string): string => urn.split("::").slice(3).join("::");
+
+/** What the events of a preview say. */
+export function outlook(events: readonly EngineEvent[]): Outlook {
+  const steps = events
+    .flatMap(({ resourcePreEvent }) => resourcePreEvent?.metadata ?? [])
+    .filter(({ type }) => counts(type));
+  const stack = events
+    .flatMap(({ resOutputsEvent }) => resOutputsEvent?.metadata ?? [])
+    .filter(({ type }) => type === stackType)
+    .at(-1);
+  return {
+    changes: steps.flatMap((step): Change[] => {
+      const op = operations[step.op];
+      if (op === undefined) return [];
+      const keys = Object.keys(step.detailedDiff ?? {});
+      return [
+        {
+          op,
+          type: step.type,
+          name: nameOf(step.urn),
+          paths: op === "update" || op === "replace" ? (keys.length > 0 ? keys : [...(step.diffs ?? [])]).sort() : [],
+          causes: op === "replace" ? [...(step.keys ?? [])].sort() : [],
+          ...(step.old?.inputs && op !== "create" ? { before: step.old.inputs } : {}),
+          ...(step.new?.inputs && op !== "delete" ? { after: step.new.inputs } : {}),
+        },
+      ];
+    }),
+    resources: steps.flatMap(({ op, urn, type, new: state }) =>
+      ["delete", "delete-replaced", "discard", "remove-pending-replace", "read"].includes(op)
+        ? []
+        : [{ type, name: nameOf(urn), inputs: state?.inputs ?? {} }],
+    ),
+    outputs: { before: plain(stack?.old?.outputs), after: plain(stack?.new?.outputs) },
+  };
+}
+
+/** The outputs that may be shown. */
+function plain(outputs: Inputs | undefined): Inputs {
+  return Object.fromEntries(
+    Object.entries(outputs ?? {}).filter(([, value]) => {
+      const text = JSON.stringify(value) as string | undefined;
+      return !holdsBox(value) && text?.includes(unknown) !== true;
+    }),
+  );
+}
+
+function holdsBox(value: unknown): boolean {
+  if (isBoxed(value)) return true;
+  return typeof value === "object" && value !== null && Object.values(value).some(holdsBox);
+}
+
+/**
+ * What leads from one plan to another: both are made on an empty account, where everything is new. Which changes cost a
+ * replacement is known from the stand-ins' tables of each cloud, and what only the cloud knows stays unknown in both.
+ */
+export function compared(base: Outlook, head: Outlook): Outlook {
+  const key = ({ type, name }: PlannedInputs): string => `${type} ${name}`;
+  const before = new Map(base.resources.map((resource) => [key(resource), resource]));
+  const after = new Map(head.resources.map((resource) => [key(resource), resource]));
+  const [settledBefore, settledAfter] = [settled(base.resources), settled(head.resources)];
+  const changes = [
+    ...[...before.values()]
+      .filter((resource) => !after.has(key(resource)))
+      .map(({ type, name, inputs }): Change => ({ op: "delete", type, name, paths: [], causes: [], before: inputs })),
+    ...[...after.values()].flatMap(({ type, name, inputs }): Change[] => {
+      const old = before.get(key({ type, name, inputs }));
+      if (old === undefined) return [{ op: "create", type, name, paths: [], causes: [], after: inputs }];
+      const paths = differences(settledBefore(old), settledAfter({ type, name, inputs }), "")
+        .filter((path) => !digest.test(path))
+        .sort();
+      if (paths.length === 0) return [];
+      const causes = paths.filter((path) => costsReplacement(type, path));
+      const op = causes.length > 0 ? "replace" : "update";
+      return [{ op, type, name, paths, causes, before: old.inputs, after: inputs }];
+    }),
+  ];
+  return { changes, resources: head.resources, outputs: { before: base.outputs.after, after: head.outputs.after } };
+}
+
+/** Digests of placeholder secrets, which restart pods when a secret changes. */
+const digest = /\.checksum\/[^.]+$/;
+
+/** Inputs by resource, in which names with a random end that plugins make up have none, wherever they are told again. */
+function settled(resources: readonly PlannedInputs[]): (resource: PlannedInputs) => unknown {
+  const made = new Map(
+    resources.flatMap(({ inputs: { __defaults, ...inputs } }) =>
+      Object.entries(inputs).flatMap(([name, value]) =>
+        Array.isArray(__defaults) &&
+        __defaults.includes(name) &&
+        typeof value === "string" &&
+        /[0-9a-f]{7}$/.test(value)
+          ? [[value, `${value.slice(0, -7)}*`] as const]
+          : [],
+      ),
+    ),
+  );
+  const told = (value: unknown): unknown => {
+    if (typeof value === "string") return made.get(value) ?? value;
+    if (Array.isArray(value)) return value.map(told);
+    return isMap(value) ? Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, told(inner)])) : value;
+  };
+  return ({ inputs }) => told(inputs);
+}
+
+/** Paths at which two values differ. Two secrets never do: nobody here knows them. */
+function differences(one: unknown, other: unknown, path: string): string[] {
+  if (isBoxed(one) && isBoxed(other)) return [];
+  if (Array.isArray(one) && Array.isArray(other))
+    return Array.from({ length: Math.max(one.length, other.length) }, (_, index) =>
+      differences(one[index], other[index], `${path}[${index}]`),
+    ).flat();
+  if (isMap(one) && isMap(other))
+    return [...new Set([...Object.keys(one), ...Object.keys(other)])].flatMap((name) =>
+      differences(one[name], other[name], path === "" ? name : `${path}.${name}`),
+    );
+  return one === other ? [] : [path];
+}
+
+const clouds = [aws, azureNative, civo, gcp];
+
+/** What a change of costs a replacement on a cluster and at the SDK's own resources. */
+const otherReplacements: readonly (readonly [type: RegExp, path: RegExp])[] = [
+  [/^kubernetes:helm\.sh\/v3:Release$/, /^(name|namespace)$/],
+  [/^kubernetes:/, /^(apiVersion|kind|metadata\.(name|namespace))$/],
+  [/^pulumi:providers:kubernetes$/, /^clusterIdentifier$/],
+  [/^(random|tls):/, /./],
+];
+
+function costsReplacement(type: string, path: string): boolean {
+  if (otherReplacements.some(([types, paths]) => types.test(type) && paths.test(path))) return true;
+  const tables = clouds.flatMap(({ types }) => types[type]?.replace ?? []);
+  const anywhere = path.replaceAll(/\[\d+\]/g, "[*]");
+  return tables.some(
+    (cause) => anywhere === cause || anywhere.startsWith(`${cause}.`) || anywhere.startsWith(`${cause}[`),
+  );
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

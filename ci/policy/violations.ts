@@ -1,0 +1,46 @@
+import { type Allowance, isAllowed } from "../allowances";
+import type { Outlook } from "../changes";
+import { clusterTypes, type Context, resourceRules } from "./resource-rules";
+
+/** Something that a policy refuses. */
+export interface Violation {
+  readonly policy: string;
+  /** Name of the resource in the program. */
+  readonly name: string;
+  readonly message: string;
+  /** Whether an allowance covers it. */
+  readonly allowed: boolean;
+}
+
+/** The policy that looks at what happens to a resource, which a policy pack is not told. */
+export const clusterReplacement = {
+  name: "no-cluster-replacement",
+  description: "No cluster of a production stack is replaced or deleted.",
+};
+
+/** Everything that the policies say of a stack as it would be and of what leads there. */
+export function violations(
+  { changes, resources }: Outlook,
+  context: Context,
+  allowances: readonly Allowance[],
+  now: Date,
+): Violation[] {
+  const { stack, production } = context;
+  const taken = changes.filter(
+    ({ op, type }) => production && clusterTypes.includes(type) && (op === "replace" || op === "delete"),
+  );
+  return [
+    ...taken.map(({ op, name, causes }) => ({
+      policy: clusterReplacement.name,
+      name,
+      message:
+        `The cluster of a production stack would be ${op === "replace" ? "replaced" : "deleted"}` +
+        `${causes.length === 0 ? "" : `, because of ${causes.join(", ")}`}: every workspace on it would be lost.`,
+    })),
+    ...resources.flatMap((resource) =>
+      resourceRules.flatMap((rule) =>
+        rule.violations(resource, context).map((message) => ({ policy: rule.name, name: resource.name, message })),
+      ),
+    ),
+  ].map((found) => ({ ...found, allowed: isAllowed(allowances, { ...found, stack }, now) }));
+}

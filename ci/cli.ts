@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { Failure, Refused } from "../local/failure";
+import { Interrupted } from "./pulumi";
 
 const cli = new Command("ci").description("What the jobs of ci/pipeline.yml run.").exitOverride();
 
@@ -9,6 +10,6 @@ cli.parseAsync().catch((error: unknown) => {
     process.exitCode = error.exitCode === 0 ? 0 : 2;
     return;
   }
-  process.exitCode = error instanceof Refused ? 2 : 1;
+  process.exitCode = error instanceof Refused ? 2 : error instanceof Interrupted ? 130 : 1;
   console.error(`\nerror: ${error instanceof Failure ? error.message : String((error as Error).stack ?? error)}`);
 });

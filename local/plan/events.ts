@@ -8,27 +8,39 @@ export interface EngineEvent {
   readonly resOutputsEvent?: { readonly metadata: Step };
 }
 
-/** What the engine is about to do with a resource. */
+/** What the engine is about to do with a resource. Secrets in it are `[secret]`, of the kind that says so. */
 export interface Step {
   readonly op: string;
   readonly urn: string;
   readonly type: string;
   readonly old?: StepState | null;
   readonly new?: StepState | null;
-  /** Names of the inputs that cost a replacement. */
+  /** Properties because of which the resource is replaced. */
   readonly keys?: readonly string[] | null;
-  /** Names of the inputs that change. */
+  /** Properties that change. */
   readonly diffs?: readonly string[] | null;
-  /** The same by their paths, where the provider tells so much. */
-  readonly detailedDiff?: Readonly<Record<string, unknown>> | null;
+  /** Paths of properties, as in `spec.rules[0].host`, with how each changes: null when the provider did not say. */
+  readonly detailedDiff?: Readonly<Record<string, PropertyDiff>> | null;
+  /** Whether the program asked for it: the two halves of a replacement are the engine's. */
+  readonly logical?: boolean;
 }
 
 /** A resource before or after a step. */
 export interface StepState {
   readonly parent?: string;
   readonly custom?: boolean;
-  readonly inputs?: Readonly<Record<string, unknown>>;
-  readonly outputs?: Readonly<Record<string, unknown>>;
+  readonly id?: string;
+  readonly protect?: boolean;
+  readonly inputs?: Readonly<Record<string, unknown>> | null;
+  readonly outputs?: Readonly<Record<string, unknown>> | null;
+}
+
+/** How one property changes. */
+export interface PropertyDiff {
+  /** `add`, `add-replace`, `delete`, `delete-replace`, `update` or `update-replace`. */
+  readonly diffKind: string;
+  /** Whether old and new inputs were compared, and not old outputs with new inputs. */
+  readonly inputDiff: boolean;
 }
 
 /** The events of a log. A last line that was cut off, as when the engine was killed, is left out. */

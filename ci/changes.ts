@@ -2,7 +2,7 @@ import { aws } from "../local/plugins/cloud/aws";
 import { azureNative } from "../local/plugins/cloud/azure-native";
 import { civo } from "../local/plugins/cloud/civo";
 import { gcp } from "../local/plugins/cloud/gcp";
-import type { EngineEvent } from "../local/plan/events";
+import type { EngineEvent, Step } from "../local/plan/events";
 import { isBoxed, type PlannedInputs } from "./policy/resource-rules";
 
 export type Operation = "create" | "update" | "replace" | "delete" | "import";
@@ -76,7 +76,7 @@ export function outlook(events: readonly EngineEvent[]): Outlook {
           type: step.type,
           name: nameOf(step.urn),
           paths: op === "update" || op === "replace" ? (keys.length > 0 ? keys : [...(step.diffs ?? [])]).sort() : [],
-          causes: op === "replace" ? [...(step.keys ?? [])].sort() : [],
+          causes: op === "replace" ? causesOf(step) : [],
           ...(step.old?.inputs && op !== "create" ? { before: step.old.inputs } : {}),
           ...(step.new?.inputs && op !== "delete" ? { after: step.new.inputs } : {}),
         },
@@ -91,8 +91,16 @@ export function outlook(events: readonly EngineEvent[]): Outlook {
   };
 }
 
+/** Paths of what asks for a replacement, or names where the provider tells no paths. */
+function causesOf({ keys, detailedDiff }: Step): string[] {
+  const paths = Object.entries(detailedDiff ?? {}).flatMap(([path, { diffKind }]) =>
+    diffKind.endsWith("-replace") ? [path] : [],
+  );
+  return (paths.length > 0 ? paths : [...(keys ?? [])]).sort();
+}
+
 /** The outputs that may be shown. */
-function plain(outputs: Inputs | undefined): Inputs {
+function plain(outputs: Inputs | null | undefined): Inputs {
   return Object.fromEntries(
     Object.entries(outputs ?? {}).filter(([, value]) => {
       const text = JSON.stringify(value) as string | undefined;

@@ -1,8 +1,11 @@
 import { Command, CommanderError } from "commander";
 import { Failure, Refused } from "../local/failure";
+import { previewCommands } from "./preview";
 import { Interrupted } from "./pulumi";
 
 const cli = new Command("ci").description("What the jobs of ci/pipeline.yml run.").exitOverride();
+
+previewCommands(cli);
 
 cli.parseAsync().catch((error: unknown) => {
   // Commander has said already what is wrong with the arguments; code 0 is --help.

@@ -15,7 +15,7 @@ type Config = Readonly<Record<string, unknown>>;
 
 /** @param before text of the file, undefined when there was none. */
 export function configChanges(before: string | undefined, after: string): ConfigChanges {
-  const [old, now] = [before ?? "", after].map(read) as [Config, Config];
+  const [old, now] = [before ?? "", after].map(readConfig) as [Config, Config];
   const keys = [...new Set([...Object.keys(old), ...Object.keys(now)])].sort();
   const changed = keys.filter((key) => JSON.stringify(old[key]) !== JSON.stringify(now[key]));
   const isSecret = (key: string): boolean =>
@@ -31,7 +31,8 @@ export function configChanges(before: string | undefined, after: string): Config
   };
 }
 
-function read(text: string): Config {
+/** The `config` of a stack config file; empty where there is none. */
+export function readConfig(text: string): Config {
   try {
     const { config } = parseDocument(text, { logLevel: "silent" }).toJS() as { config?: Config };
     return config ?? {};

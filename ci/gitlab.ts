@@ -5,7 +5,7 @@ import { show, visible } from "../src/config/faults";
 import { required, type Variables } from "./job";
 
 /** What became of a comment. */
-export type Commented = "posted" | "updated" | "unchanged";
+export type Commented = "posted" | "updated" | "unchanged" | "not there";
 
 /** One project in GitLab, as far as the jobs of a pipeline talk to it. */
 export interface GitLab {
@@ -14,9 +14,10 @@ export interface GitLab {
    * touched, whatever marker they carry; further ones of our own are removed. What is longer than GitLab takes is cut
    * off at its end.
    * @param marker an HTML comment, which GitLab does not show: see `previewMarker`.
+   * @param options onlyExisting leaves a merge request without such a comment as it is.
    * @throws Failure that says what was asked, what GitLab answered and what to do.
    */
-  comment(iid: number, marker: string, body: string): Promise<Commented>;
+  comment(iid: number, marker: string, body: string, options?: { readonly onlyExisting?: boolean }): Promise<Commented>;
   /**
    * The IIDs of all open merge requests into the project.
    * One that is closed or merged meanwhile may be among them; one that is open never lacks.
@@ -153,7 +154,7 @@ export function connect({ url, project, token }: Access, patient: Partial<Patien
     );
 
   return {
-    comment: (iid, marker, body) => {
+    comment: (iid, marker, body, { onlyExisting = false } = {}) => {
       const notes = `projects/${project}/merge_requests/${iid}/notes`;
       const wanted = noteText(marker, body);
       return patiently(async () => {
@@ -165,6 +166,7 @@ export function connect({ url, project, token }: Access, patient: Partial<Patien
         );
         for (const { id } of further) await removed(request("DELETE", `${notes}/${id}`));
         if (kept === undefined) {
+          if (onlyExisting) return "not there";
           await request("POST", notes, { body: wanted });
           return "posted";
         }

@@ -1,4 +1,4 @@
-import { createCipheriv, pbkdf2, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, pbkdf2, randomBytes } from "node:crypto";
 import { promisify } from "node:util";
 
 /** Encrypts for a stack the way its passphrase does: one by one, the CLI would take a second for each secret. */
@@ -22,4 +22,18 @@ export async function passphraseCipher(passphrase: string, salt: string): Promis
       return `v1:${nonce.toString("base64")}:${sealed.toString("base64")}`;
     },
   };
+}
+
+/** Whether a passphrase is that of a stack. @param salt the `encryptionsalt` of the stack config. */
+export async function passphraseOpens(passphrase: string, salt: string): Promise<boolean> {
+  const [, bytes = "", , nonce = "", sealed = ""] = salt.split(":");
+  const key = await promisify(pbkdf2)(passphrase, Buffer.from(bytes, "base64"), 1_000_000, 32, "sha256");
+  const text = Buffer.from(sealed, "base64");
+  try {
+    const decipher = createDecipheriv("aes-256-gcm", key, Buffer.from(nonce, "base64"), { authTagLength: 16 });
+    decipher.setAuthTag(text.subarray(-16));
+    return Buffer.concat([decipher.update(text.subarray(0, -16)), decipher.final()]).length > 0;
+  } catch {
+    return false;
+  }
 }

@@ -262,7 +262,7 @@ export async function pipelineProject(files: Readonly<Record<string, string>> = 
 async function ended(folder: string, all: string): Promise<Map<string, JobRun>> {
   const words = { PASS: "passed", WARN: "warning", FAIL: "failed" } as const;
   const jobs = new Map<string, JobRun>();
-  for (const [, word, name = ""] of all.matchAll(/^ (PASS|WARN|FAIL) {2}([\w:.-]+(?:: \[[^\]]*\])?)/gm)) {
+  for (const [, word, name = ""] of all.matchAll(/^ (PASS|WARN|FAIL) {2}([\w.-]+(?::[\w.-]+)*(?:: \[[^\]]*\])?)/gm)) {
     const file = fileName(name);
     jobs.set(name, {
       status: words[word as keyof typeof words],

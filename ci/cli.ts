@@ -2,8 +2,10 @@ import { Command, CommanderError } from "commander";
 import { Failure, Refused } from "../local/failure";
 import { previewCommands } from "./preview";
 import { Interrupted } from "./pulumi";
+import { checkCommands } from "./checks/commands";
 
 const cli = new Command("ci").description("What the jobs of ci/pipeline.yml run.").exitOverride();
+checkCommands(cli);
 
 previewCommands(cli);
 

@@ -45,6 +45,8 @@ export interface ListedJob {
 /** How a job ended: a warning is a failure that the job is allowed. */
 export interface JobRun {
   readonly status: "passed" | "warning" | "failed";
+  /** Per cent, as the job's `coverage` finds it in the log of one that passed. */
+  readonly coverage?: number;
   /** Everything that it printed. */
   readonly log: string;
   /** What it hands on: the folder with its `artifacts:paths`, which need not exist. */
@@ -178,7 +180,16 @@ export async function pipelineProject(files: Readonly<Record<string, string>> = 
     const settings = Object.entries({ ...predefined, ...variables }).map(([name, value]) => [
       name,
       // Without a type, one that begins with a slash would be a file's name.
-      { type: "variable", values: typeof value === "string" ? { "*": value } : value },
+      {
+        type: "variable",
+        values: Object.fromEntries(
+          // What GitLab calls raw: a dollar sign is one.
+          Object.entries(typeof value === "string" ? { "*": value } : value).map(([scope, content]) => [
+            scope,
+            content.replaceAll("$", "$$$$"),
+          ]),
+        ),
+      },
     ]);
     await writeFile(
       join(home, state, "variables.yml"),
@@ -262,10 +273,13 @@ export async function pipelineProject(files: Readonly<Record<string, string>> = 
 async function ended(folder: string, all: string): Promise<Map<string, JobRun>> {
   const words = { PASS: "passed", WARN: "warning", FAIL: "failed" } as const;
   const jobs = new Map<string, JobRun>();
-  for (const [, word, name = ""] of all.matchAll(/^ (PASS|WARN|FAIL) {2}([\w.-]+(?::[\w.-]+)*(?:: \[[^\]]*\])?)/gm)) {
+  for (const [, word, name = "", coverage] of all.matchAll(
+    /^ (PASS|WARN|FAIL) {2}(\S.*?) *(?: ([\d.]+)% coverage)?(?: {2}pre_script)?$/gm,
+  )) {
     const file = fileName(name);
     jobs.set(name, {
       status: words[word as keyof typeof words],
+      ...(coverage === undefined ? {} : { coverage: Number(coverage) }),
       log: await readFile(join(folder, "output", `${file}.log`), "utf8"),
       artifacts: join(folder, "artifacts", file),
       folder: join(folder, "builds", file),

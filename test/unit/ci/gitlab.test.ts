@@ -235,10 +235,14 @@ describe("The pipeline's client of GitLab", () => {
       await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
       const { port } = other.address() as AddressInfo;
       api.trouble({ times: 1, status: 302, headers: { location: `http://127.0.0.1:${port}/api/v4/user` } });
-      const message = await failure(() => client().comment(1, marker, "one"));
-      assert.match(message, new RegExp(`302.*\\n.*would carry the token to 127\\.0\\.0\\.1:${port}`));
-      assert.deepEqual(heard, []);
-      await new Promise((resolve) => other.close(resolve));
+      try {
+        const message = await failure(() => client().comment(1, marker, "one"));
+        assert.match(message, new RegExp(`302.*\\n.*would carry the token to 127\\.0\\.0\\.1:${port}`));
+        assert.deepEqual(heard, []);
+      } finally {
+        other.closeAllConnections();
+        await new Promise((resolve) => other.close(resolve));
+      }
     });
   });
 

@@ -3,11 +3,14 @@ import { Failure, Refused } from "../local/failure";
 import { previewCommands } from "./preview";
 import { Interrupted } from "./pulumi";
 import { checkCommands } from "./checks/commands";
+import { reviewCommands } from "./review";
 
 const cli = new Command("ci").description("What the jobs of ci/pipeline.yml run.").exitOverride();
 checkCommands(cli);
 
 previewCommands(cli);
+
+reviewCommands(cli);
 
 cli.parseAsync().catch((error: unknown) => {
   // Commander has said already what is wrong with the arguments; code 0 is --help.

@@ -1,0 +1,166 @@
+import { Failure, Refused } from "../local/failure";
+import { show, visible } from "../src/config/faults";
+import { gitlabOfJob } from "./gitlab";
+import { required, type Variables } from "./job";
+import { Interrupted } from "./pulumi";
+import { type ListedStack, remove, type Scratch, stacks, tagsOf, withScratch } from "./review-backend";
+import { iidOf, reviewTags } from "./review-settings";
+
+/** A review environment in the backend. */
+export interface Found {
+  readonly stack: string;
+  readonly iid: number;
+  /** When the last deployment began; undefined when nobody knows. */
+  readonly deployed: Date | undefined;
+  /** GitLab project that it is tagged with, if any. */
+  readonly project: string | undefined;
+}
+
+/** What becomes of a review environment, and why. */
+export interface Verdict {
+  readonly found: Found;
+  readonly remove: boolean;
+  readonly why: string;
+  /** Whether people's workspaces do not keep it. */
+  readonly evenWithWorkspaces: boolean;
+}
+
+const units: Readonly<Record<string, number>> = { hour: 3_600_000, day: 86_400_000, week: 604_800_000 };
+
+/** Milliseconds in `72 hours`, `3 days` or `1 week`. @throws Refused for anything else. */
+export function duration(text: string): number {
+  const [, number, unit = ""] = /^([1-9]\d{0,4}) (hour|day|week)s?$/.exec(text) ?? [];
+  const milliseconds = units[unit];
+  if (number !== undefined && milliseconds !== undefined) return Number(number) * milliseconds;
+  throw new Refused(
+    `REVIEW_MAX_AGE is ${show(text)}. It must be a number of hours, days or weeks, such as 72 hours, 3 days or 1 week: ` +
+      "set the input review-max-age of the pipeline.",
+  );
+}
+
+/** What the sweeper goes by. */
+export interface Circumstances {
+  /** IIDs of the open merge requests; undefined when GitLab did not tell: then none is taken for closed. */
+  readonly open: ReadonlySet<number> | undefined;
+  /** Number of this GitLab project. */
+  readonly project: string;
+  /** Milliseconds after the last deployment at which an environment goes, whatever happens. */
+  readonly maxAge: number;
+  readonly now: Date;
+}
+
+/** Decides about one review environment. What cannot be told keeps it. */
+export function verdict(found: Found, { open, project, maxAge, now }: Circumstances): Verdict {
+  const { iid, deployed, project: owner } = found;
+  if (owner !== undefined && owner !== project)
+    return keep(found, `it belongs to the GitLab project ${visible(owner)}`);
+  const age = deployed === undefined ? undefined : now.getTime() - deployed.getTime();
+  if (age !== undefined && age > maxAge)
+    return { found, remove: true, why: `its last deployment began ${ago(age)} ago`, evenWithWorkspaces: true };
+  if (open === undefined) return keep(found, "GitLab does not tell whether its merge request is open");
+  if (!open.has(iid))
+    return { found, remove: true, why: `merge request !${iid} is not open`, evenWithWorkspaces: false };
+  return keep(found, `merge request !${iid} is open${age === undefined ? "" : `, deployed ${ago(age)} ago`}`);
+}
+
+function keep(found: Found, why: string): Verdict {
+  return { found, remove: false, why, evenWithWorkspaces: false };
+}
+
+function ago(milliseconds: number): string {
+  const hours = Math.max(0, Math.floor(milliseconds / 3_600_000));
+  return hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} d`;
+}
+
+/** The review environments among the stacks of a backend: by name and nothing else. */
+export function reviewsAmong(listed: readonly ListedStack[]): { stack: string; iid: number; lastUpdate?: string }[] {
+  return listed.flatMap(({ name, lastUpdate }) => {
+    const iid = iidOf(name);
+    return iid === undefined ? [] : [{ stack: name, iid, ...(lastUpdate === undefined ? {} : { lastUpdate }) }];
+  });
+}
+
+/**
+ * When the last deployment began. The backend's own time is when the stack was last written to, which an attempt to remove
+ * it does as well: it counts only where the tag is missing.
+ */
+export function deployedAt(tags: Readonly<Record<string, string>>, lastUpdate: string | undefined): Date | undefined {
+  for (const text of [tags[reviewTags.deployed], lastUpdate]) {
+    const date = new Date(text ?? "");
+    if (!Number.isNaN(date.getTime())) return date;
+  }
+  return undefined;
+}
+
+/**
+ * Removes the review environments of merge requests that are not open, and those whose last deployment is too long ago.
+ * Without an answer of GitLab only age counts. One that cannot be removed does not keep the others.
+ * @throws Refused when variables are missing; Failure in the end when GitLab did not answer or an environment is left.
+ */
+export async function sweep(variables: Variables): Promise<void> {
+  const values = required(
+    variables,
+    "CI_API_V4_URL",
+    "CI_PROJECT_ID",
+    "MERGE_REQUEST_TOKEN",
+    "PULUMI_BACKEND_URL",
+    "REVIEW_MAX_AGE",
+  );
+  const maxAge = duration(values.REVIEW_MAX_AGE);
+  const gitlab = gitlabOfJob(variables);
+  await withScratch(variables, async (scratch) => {
+    const faults: string[] = [];
+    // Before GitLab is asked: one whose merge request is opened meanwhile is not among them.
+    const listed = await findAll(scratch, faults);
+    const open = await gitlab.openMergeRequests().then(
+      (iids) => new Set(iids),
+      (error: unknown) => {
+        if (!(error instanceof Failure)) throw error;
+        faults.push(`Only age counted, because GitLab did not tell which merge requests are open:\n${error.message}`);
+        return undefined;
+      },
+    );
+    const verdicts = listed.map((found) =>
+      verdict(found, { open, project: values.CI_PROJECT_ID, maxAge, now: new Date() }),
+    );
+    console.log(`${listed.length} review environments in the backend.`);
+    for (const one of verdicts)
+      console.log(`  ${one.found.stack}: ${one.remove ? "goes" : "stays"}, because ${one.why}.`);
+    for (const one of verdicts.filter((each) => each.remove)) faults.push(...(await removed(scratch, one)));
+    if (faults.length > 0) throw new Failure(faults.join("\n\n"));
+  });
+}
+
+/** @param faults gets what kept the sweeper from looking at one. */
+async function findAll(scratch: Scratch, faults: string[]): Promise<Found[]> {
+  const found: Found[] = [];
+  for (const { stack, iid, lastUpdate } of reviewsAmong(await stacks(scratch))) {
+    try {
+      const tags = await tagsOf(scratch, stack);
+      found.push({ stack, iid, deployed: deployedAt(tags, lastUpdate), project: tags[reviewTags.project] });
+    } catch (error) {
+      faults.push(`${stack} is left. ${wordsOf(error)}`);
+    }
+  }
+  return found;
+}
+
+/** What goes wrong with one environment is no reason to leave the others; a cancelled job is. */
+function wordsOf(error: unknown): string {
+  if (error instanceof Interrupted) throw error;
+  return error instanceof Failure ? error.message : visible(String(error));
+}
+
+/** Removes one environment. @returns what went wrong with it. */
+async function removed(scratch: Scratch, { found: { stack }, evenWithWorkspaces }: Verdict): Promise<string[]> {
+  console.log(`\n== ${stack}`);
+  try {
+    await remove(scratch, stack, { evenWithWorkspaces });
+    console.log(`${stack} is gone from the cluster and from the backend.`);
+    return [];
+  } catch (error) {
+    const words = wordsOf(error);
+    console.log(words);
+    return [`${stack} is left. ${words}`];
+  }
+}

@@ -1,0 +1,191 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { Failure, Refused } from "../local/failure";
+import { project } from "../local/stack";
+import { writeWhole } from "../local/whole-file";
+import { namespace, show, visible } from "../src/config/faults";
+import { required, type Variables } from "./job";
+import {
+  aloud,
+  isCutOff,
+  quietly,
+  remove,
+  type Scratch,
+  settle,
+  StackFailure,
+  stateOf,
+  type StackState,
+  tagsOf,
+  withScratch,
+} from "./review-backend";
+import { type Review, reviewOfJob, reviewStack, reviewTags, type StackConfig } from "./review-settings";
+import { sweep } from "./review-sweep";
+
+/** What a job hands on: https://docs.gitlab.com/ci/environments/#set-a-dynamic-environment-url */
+const dotenv = "review.env";
+
+/** Adds `review deploy`, `review stop` and `review sweep`. */
+export function reviewCommands(cli: Command): void {
+  const review = cli.command("review").description("A review environment of each merge request.");
+  review
+    .command("deploy")
+    .description("makes the review environment of this job's merge request, or brings it up to date")
+    .action(async () => {
+      await deploy(process.env);
+    });
+  review
+    .command("stop")
+    .description("removes the review environment of this job's merge request, and all that it has")
+    .action(async () => {
+      await stop(process.env);
+    });
+  review
+    .command("sweep")
+    .description("removes review environments whose merge requests are not open, or that are too old")
+    .action(async () => {
+      await sweep(process.env);
+    });
+}
+
+/**
+ * Makes the review environment of a merge request, or brings it up to date, and writes its address for GitLab.
+ * @throws Refused when the job's variables or the template are not fit for one; Failure when it cannot be made.
+ */
+export async function deploy(variables: Variables): Promise<void> {
+  const review = await reviewOfJob(variables, new Date());
+  const { stack } = review;
+  await withScratch(variables, async (scratch) => {
+    const state = await stateOf(scratch, stack);
+    const config = await scratch.config(stack, review.config);
+    if (state === undefined) {
+      console.log(`The stack ${stack} is made, for ${review.domain}.`);
+      await quietly(scratch, ["stack", "init", stack, "--no-select"]);
+    } else {
+      await refuseForeign(scratch, stack, review.tags[reviewTags.project] ?? "");
+      console.log(`The stack ${stack} is there, and is brought up to date.`);
+    }
+    for (const [tag, value] of Object.entries(review.tags))
+      await quietly(scratch, ["stack", "tag", "set", "--", tag, value], stack);
+    await up(scratch, review, config, state ?? {});
+    await writeWhole(join(process.cwd(), dotenv), `REVIEW_URL=https://${review.domain}\n`, 0o644);
+    await explain(scratch, review, variables);
+  });
+}
+
+/** Two GitLab projects may have one backend, and merge requests of one number. */
+async function refuseForeign(scratch: Scratch, stack: string, projectId: string): Promise<void> {
+  const owner = (await tagsOf(scratch, stack))[reviewTags.project];
+  if (owner === undefined || owner === projectId) return;
+  throw new Refused(
+    `The stack ${stack} in the backend belongs to the GitLab project ${show(owner)}, and this is project ${show(projectId)}. ` +
+      "Each project needs a backend of its own: set PULUMI_BACKEND_URL to another bucket, or to another folder of it.",
+  );
+}
+
+async function up(scratch: Scratch, review: Review, config: string, before: StackState): Promise<void> {
+  const { stack } = review;
+  if (isCutOff(before)) {
+    await settle(scratch, stack, config, before);
+    if (isItsOwn(before, review)) {
+      console.log("What was being created may be there: this time, up takes over what stands under the environment's own names.");
+      await scratch.config(stack, adopting(review.config));
+    }
+  }
+  const pack = join(project, "ci", "policy", "pack");
+  await aloud(
+    scratch,
+    ["up", "--yes", "--skip-preview", ...(existsSync(pack) ? ["--policy-pack", pack] : [])],
+    stack,
+    config,
+  );
+}
+
+/**
+ * Whether what stands on the cluster under the environment's names is its own. All of them carry the instance, and only one
+ * stack can have made the proxy's namespace of that instance.
+ */
+function isItsOwn({ resources = [] }: StackState, { instance }: Review): boolean {
+  return resources.some(
+    ({ type, id }) => type === "kubernetes:core/v1:Namespace" && id === `gitlab-workspaces-${instance}`,
+  );
+}
+
+function adopting(config: StackConfig): StackConfig {
+  return { ...config, config: { ...config.config, [`${namespace}:adopt`]: true } };
+}
+
+/** What a person wants to know at the end of the log. */
+async function explain(scratch: Scratch, { stack, domain, config }: Review, variables: Variables): Promise<void> {
+  const { stdout } = await quietly(scratch, ["stack", "output", "dnsRecords", "--json"], stack);
+  const records = JSON.parse(stdout) as { name: string; type: string; value: string }[];
+  const ingress = config.config[`${namespace}:ingress`] as { controller?: string } | undefined;
+  const costs =
+    ingress?.controller === "existing"
+      ? "with one agent four pods with requests of 0.3 CPU and 384 Mi, and no load balancer"
+      : "with one agent ten pods with requests of 0.8 CPU and 1 Gi, and a load balancer; with ingress.controller: existing in the template, four and none";
+  const auto = variables["REVIEW_AUTO_STOP_IN"];
+  const most = variables["REVIEW_MAX_AGE"];
+  console.log(
+    [
+      "",
+      `Review environment: https://${domain}`,
+      "",
+      "DNS records that it needs; one wildcard for the review domain suffices for all:",
+      ...(records.length === 0
+        ? ["  none yet: the load balancer has no address. Run the job again in a minute."]
+        : records.map(({ name, type, value }) => `  ${visible(name)} ${visible(type)} ${visible(value)}`)),
+      `Sign-in needs the redirect URI https://${domain}/auth/callback in the OAuth application of the template.`,
+      "",
+      "It is stopped when the merge request is merged or closed" +
+        (auto === undefined ? ", and some time after its last deployment" : `, and ${visible(auto)} after its last deployment`) +
+        (most === undefined ? "." : `; the sweeper removes it ${visible(most)} after its last deployment, whatever happens.`),
+      `It costs, until then: ${costs}. docs/instances.md has the figures.`,
+      "To stop it now: the job review:stop of this pipeline, or Stop on the environment's page.",
+    ].join("\n"),
+  );
+}
+
+/**
+ * Removes the review environment of a merge request with all that it has; fine when there is none.
+ * @throws Failure when something is left, among others because people's workspaces are in it.
+ */
+export async function stop(variables: Variables): Promise<void> {
+  const { CI_MERGE_REQUEST_IID, CI_PROJECT_ID } = required(
+    variables,
+    "CI_MERGE_REQUEST_IID",
+    "CI_PROJECT_ID",
+    "PULUMI_BACKEND_URL",
+  );
+  const stack = reviewStack(CI_MERGE_REQUEST_IID);
+  await withScratch(variables, async (scratch) => {
+    if ((await stateOf(scratch, stack)) === undefined) {
+      console.log(`There is no stack ${stack}: there is nothing to stop.`);
+      return;
+    }
+    await refuseForeign(scratch, stack, CI_PROJECT_ID);
+    try {
+      await remove(scratch, stack, { evenWithWorkspaces: false });
+    } catch (error) {
+      throw error instanceof StackFailure && isGuarded(error) ? workspacesLeft(stack) : error;
+    }
+    console.log(`The stack ${stack} is gone from the cluster and from the backend.`);
+  });
+}
+
+/** Whether the destroy guard was it: `src/platform/workspaces-left.ts` has its words. */
+function isGuarded({ run }: StackFailure): boolean {
+  return run.text.includes("destroy-with-workspaces");
+}
+
+function workspacesLeft(stack: string): Failure {
+  return new Failure(
+    [
+      `THE REVIEW ENVIRONMENT ${stack} RUNS ON, AND COSTS: people's workspaces are in it, or it cannot be told. Who has them`,
+      "stands above. Have them terminated in GitLab, then run the job review:stop again.",
+      "If nobody does, the scheduled sweep removes the environment at the end of its longest time all the same. What it does",
+      "not remove are the workspaces' own namespaces, which are the agent's. To see them:",
+      "  kubectl get namespaces --output name | grep gl-rd-ns-",
+    ].join("\n"),
+  );
+}

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { parse, stringify } from "yaml";
 import { settings } from "../../local/engine";
 import { passphraseCipher } from "../../local/plan/cipher";
@@ -68,11 +68,11 @@ describe("The pipeline of a merge request, on a real engine", () => {
     passphrase = (await readFile(engine.engine.passphrase, "utf8")).trim();
     const [metal, google] = await Promise.all([production("Pulumi.self-managed.yaml"), production("Pulumi.gke.yaml")]);
     project = await pipelineProject({
-      "stacks/Pulumi.staging.yaml": await readFile(engine.engine.stackConfig, "utf8"),
+      "stacks/Pulumi.local.yaml": await readFile(engine.engine.stackConfig, "utf8"),
       "stacks/Pulumi.metal.yaml": metal.file,
       "stacks/Pulumi.google.yaml": google.file,
       ".gitlab-ci.yml": stringify({
-        include: [{ local: "/ci/pipeline.yml", inputs: { stacks: ["staging", "metal", "google"] } }],
+        include: [{ local: "/ci/pipeline.yml", inputs: { stacks: ["local", "metal", "google"] } }],
       }),
     });
     api.open(7);
@@ -93,14 +93,13 @@ describe("The pipeline of a merge request, on a real engine", () => {
       PULUMI_STACK: _,
       PULUMI_OPTION_CONFIG_FILE: __,
       PULUMI_CONFIG_PASSPHRASE_FILE: ___,
-      PATH,
+      PATH: ____,
       ...own
     } = settings(engine.engine, engine.toolchain);
     return {
       ...own,
-      PATH: `${dirname(process.execPath)}:${PATH ?? ""}`,
       // The state of the stack is that of the engine's own.
-      PULUMI_CONFIG_PASSPHRASE: { "preview/staging": passphrase, production: productionPassphrase },
+      PULUMI_CONFIG_PASSPHRASE: { "preview/local": passphrase, production: productionPassphrase },
       MERGE_REQUEST_TOKEN: token,
       CI_API_V4_URL: api.url,
       CI_PROJECT_ID: String(api.project),
@@ -130,18 +129,18 @@ describe("The pipeline of a merge request, on a real engine", () => {
     await project.commit(async (folder) => {
       const file = join(folder, "stacks", "Pulumi.google.yaml");
       await writeFile(file, (await readFile(file, "utf8")).replace("europe-west1", "europe-west4"));
-      const staging = join(folder, "stacks", "Pulumi.staging.yaml");
-      const config = parse(await readFile(staging, "utf8")) as { config: Record<string, unknown> };
+      const local = join(folder, "stacks", "Pulumi.local.yaml");
+      const config = parse(await readFile(local, "utf8")) as { config: Record<string, unknown> };
       config.config["gitlab-workspaces:domain"] = "moved.example.test";
-      await writeFile(staging, stringify(config));
+      await writeFile(local, stringify(config));
     });
     const run = await project.run(
       await project.mergeRequest(),
-      ["preview: [staging]", "preview: [metal]", "preview: [google]"],
+      ["preview: [local]", "preview: [metal]", "preview: [google]"],
       { variables: variables() },
     );
     console.log(run.all);
-    for (const name of ["preview: [staging]", "preview: [metal]", "preview: [google]"]) {
+    for (const name of ["preview: [local]", "preview: [metal]", "preview: [google]"]) {
       const { artifacts, status } = job(run, name);
       console.log(name, status, await filesBelow(artifacts));
     }

@@ -9,6 +9,9 @@ const remedies: Readonly<Record<string, string>> = {
   PULUMI_CONFIG_PASSPHRASE:
     "the passphrase of the stack, as a masked CI/CD variable with the environment scope of the job",
   MERGE_REQUEST_TOKEN: "a project access token with the role Reporter and the scope api, as a masked CI/CD variable",
+  REVIEW_STACK: "the pipeline's input review-stack, the name of a stack config in stacks/",
+  REVIEW_DOMAIN: "the pipeline's input review-domain, under which each review environment has a label",
+  REVIEW_MAX_AGE: "the pipeline's input review-max-age, such as 1 week",
 };
 
 /**

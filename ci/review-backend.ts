@@ -38,7 +38,10 @@ export interface Scratch {
  * Does `work` with a folder of its own, a project to the CLI, which is gone afterwards: `stack init`, `stack rm` and others
  * know no `--config-file` and write beside the stack config of the project that they run in.
  */
-export async function withScratch<Result>(env: Variables, work: (scratch: Scratch) => Promise<Result>): Promise<Result> {
+export async function withScratch<Result>(
+  env: Variables,
+  work: (scratch: Scratch) => Promise<Result>,
+): Promise<Result> {
   const folder = await mkdtemp(join(tmpdir(), "gitlab-workspaces-review-"));
   try {
     await writeFile(join(folder, "Pulumi.yaml"), "name: gitlab-workspaces\nruntime: nodejs\n");
@@ -73,7 +76,14 @@ async function attempt({ folder, env }: Scratch, doing: readonly string[], stack
 /** What failed, with the CLI's words, which stand nowhere else. */
 function told(run: PulumiRun, doing: readonly string[], stack = ""): Failure {
   for (const line of run.text.split("\n")) console.log(visible(line));
-  return failure(run, doing.filter((word) => !word.startsWith("-")).slice(0, 2).join(" "), stack);
+  return failure(
+    run,
+    doing
+      .filter((word) => !word.startsWith("-"))
+      .slice(0, 2)
+      .join(" "),
+    stack,
+  );
 }
 
 /** All stacks of the project in the backend. @throws Failure when the backend does not answer. */

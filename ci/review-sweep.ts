@@ -159,8 +159,7 @@ async function removed(scratch: Scratch, { found: { stack }, evenWithWorkspaces 
     console.log(`${stack} is gone from the cluster and from the backend.`);
     return [];
   } catch (error) {
-    const words = wordsOf(error);
-    console.log(words);
-    return [`${stack} is left. ${words}`];
+    console.log(wordsOf(error));
+    return [`${stack} is left: what it was stands above, below == ${stack}.`];
   }
 }

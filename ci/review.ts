@@ -66,7 +66,7 @@ export async function deploy(variables: Variables): Promise<void> {
       console.log(`The stack ${stack} is there, and is brought up to date.`);
     }
     for (const [tag, value] of Object.entries(review.tags))
-      await quietly(scratch, ["stack", "tag", "set", "--", tag, value], stack);
+      await quietly(scratch, ["stack", "tag", "set", tag, value], stack);
     await up(scratch, review, config, state ?? {});
     await writeWhole(join(process.cwd(), dotenv), `REVIEW_URL=https://${review.domain}\n`, 0o644);
     await explain(scratch, review, variables);
@@ -88,7 +88,9 @@ async function up(scratch: Scratch, review: Review, config: string, before: Stac
   if (isCutOff(before)) {
     await settle(scratch, stack, config, before);
     if (isItsOwn(before, review)) {
-      console.log("What was being created may be there: this time, up takes over what stands under the environment's own names.");
+      console.log(
+        "What was being created may be there: this time, up takes over what stands under the environment's own names.",
+      );
       await scratch.config(stack, adopting(review.config));
     }
   }
@@ -138,8 +140,12 @@ async function explain(scratch: Scratch, { stack, domain, config }: Review, vari
       `Sign-in needs the redirect URI https://${domain}/auth/callback in the OAuth application of the template.`,
       "",
       "It is stopped when the merge request is merged or closed" +
-        (auto === undefined ? ", and some time after its last deployment" : `, and ${visible(auto)} after its last deployment`) +
-        (most === undefined ? "." : `; the sweeper removes it ${visible(most)} after its last deployment, whatever happens.`),
+        (auto === undefined
+          ? ", and some time after its last deployment"
+          : `, and ${visible(auto)} after its last deployment`) +
+        (most === undefined
+          ? "."
+          : `; the sweeper removes it ${visible(most)} after its last deployment, whatever happens.`),
       `It costs, until then: ${costs}. docs/instances.md has the figures.`,
       "To stop it now: the job review:stop of this pipeline, or Stop on the environment's page.",
     ].join("\n"),

@@ -1,17 +1,7 @@
 import assert from "node:assert/strict";
 import { brokenReferences } from "../support/live-references";
 import { startEngine, type TestEngine, type TestStack } from "../support/engine";
-
-interface Live {
-  readonly kind: string;
-  readonly metadata: {
-    readonly name: string;
-    readonly namespace?: string;
-    readonly uid: string;
-    readonly resourceVersion: string;
-    readonly generation?: number;
-  };
-}
+import { type Live, snapshotOf, touched, without } from "../support/snapshot";
 
 /** A resource as `pulumi stack export` has it. */
 interface InState {
@@ -21,23 +11,6 @@ interface InState {
   readonly external?: boolean;
   readonly outputs?: { readonly resourceNames?: Readonly<Record<string, readonly string[]>> };
 }
-
-/** Kinds that change by themselves, and addresses, which are called after what a Service happened to get. */
-const leftOut: readonly string[] = [
-  ...["events", "events.events.k8s.io", "leases.coordination.k8s.io", "nodes", "componentstatuses"],
-  "ipaddresses.networking.k8s.io",
-];
-
-/** `Kind namespace/name` of every object of the cluster -> which one it is and in which version. */
-type Snapshot = ReadonlyMap<string, string>;
-
-/** What of `before` is not in `after` as it was. */
-const touched = (before: Snapshot, after: Snapshot): string[] =>
-  [...before].filter(([object, version]) => after.get(object) !== version).map(([object]) => object);
-
-/** Everything but what belongs to an instance. */
-const without = (snapshot: Snapshot, instance: string): Snapshot =>
-  new Map([...snapshot].filter(([object]) => !object.includes(instance)));
 
 /** What is shared by two lists. */
 const shared = (some: readonly string[], others: readonly string[]): string[] =>
@@ -69,17 +42,7 @@ describe("Several instances on one cluster", () => {
     await engine.stop();
   });
 
-  async function snapshot(): Promise<Snapshot> {
-    const kinds = (await engine.kubectl("api-resources", "--verbs=list", "--output", "name")).split("\n");
-    const watched = kinds.filter((kind) => kind !== "" && !leftOut.includes(kind));
-    const all = await engine.get<Live[]>(watched.join(","), "--all-namespaces");
-    return new Map(
-      all.map(({ kind, metadata: { namespace = "", name, uid, resourceVersion, generation } }) => [
-        `${kind} ${namespace}/${name}`,
-        `${uid} ${resourceVersion} ${generation ?? ""}`,
-      ]),
-    );
-  }
+  const snapshot = () => snapshotOf(engine);
 
   /** Every object that a stack's state calls its own, those of its releases included. */
   async function objectsOf(stack: TestStack): Promise<string[]> {

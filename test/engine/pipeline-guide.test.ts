@@ -1,0 +1,235 @@
+import assert from "node:assert/strict";
+import { chmod, cp, link, copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, delimiter, dirname, join } from "node:path";
+import { execa } from "execa";
+import { parse } from "yaml";
+import { connect } from "../../ci/gitlab";
+import { progressTo } from "../../local/progress";
+import { project } from "../../local/stack";
+import { ensurePulumiCli, toolchainCache, versions } from "../../local/toolchain/toolchain";
+import { startGitLabApi, type GitLabApi } from "../support/gitlab-api";
+import { section } from "../support/recovery-pages";
+
+/** What the reader has in files, each with a mark by which it is found again. */
+const readersSecrets = {
+  "personal-access-token.txt": "glpat-canary-personal",
+  "kubeconfig.yaml": "canary-kubeconfig-staging",
+  "review-kubeconfig.yaml": "canary-kubeconfig-review",
+  "oauth-client-secret.txt": "canary-oauth-secret",
+  "agent-token.txt": "canary-agent-token",
+  "privkey.pem": "canary-tls-key",
+} as const;
+
+/** A year from now at most: GitLab takes nothing later. */
+const expiry = new Date(Date.now() + 90 * 24 * 3600 * 1000).toISOString().slice(0, 10);
+
+describe("The guide of the pipeline", () => {
+  let scratch: string;
+  let clone: string;
+  let api: GitLabApi;
+  let environment: Record<string, string>;
+  let printed: string;
+
+  const git = (...arguments_: readonly string[]) => execa("git", arguments_, { env: environment, extendEnv: false });
+
+  /** The repository on GitLab, as far as git sees it: this project, and push options. */
+  async function remote(): Promise<string> {
+    const tree = join(scratch, "tree");
+    const not = ["node_modules", ".git", "coverage"];
+    await cp(project, tree, { recursive: true, filter: (path) => !not.includes(basename(path)) });
+    const bare = join(scratch, "remote.git");
+    await git("init", "--quiet", "--initial-branch", "main", tree);
+    await git("-C", tree, "add", "--all");
+    await git("-C", tree, "commit", "--quiet", "--message", "The project");
+    await git("clone", "--quiet", "--bare", tree, bare);
+    await git("-C", bare, "config", "receive.advertisePushOptions", "true");
+    const hook = join(bare, "hooks", "pre-receive");
+    await writeFile(hook, `#!/bin/sh\nenv | grep ^GIT_PUSH_OPTION_ | sort > '${join(scratch, "push-options")}'\n`);
+    await chmod(hook, 0o755);
+    return bare;
+  }
+
+  /** Commands that write down how they were called before they do what they do. */
+  async function recorded(bin: string): Promise<void> {
+    for (const command of ["curl", "git", "node", "openssl", "sed", "tr", "rm"]) {
+      const { stdout: real } = await execa("which", [command]);
+      await writeFile(
+        join(bin, command),
+        `#!/bin/sh\nprintf '%s\\n' "${command} $*" >> '${join(scratch, "called")}'\nexec '${real}' "$@"\n`,
+        { mode: 0o755 },
+      );
+    }
+  }
+
+  before(async function () {
+    this.timeout(3_600_000);
+    const pulumi = await ensurePulumiCli(progressTo());
+    scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-pipeline-guide-"));
+    const folders = {
+      bin: "bin",
+      home: "home",
+      state: "state",
+      cli: join("pulumi", "versions", versions.pulumi, "bin"),
+    };
+    for (const folder of Object.values(folders)) await mkdir(join(scratch, folder), { recursive: true });
+    const cli = join(scratch, folders.cli, "pulumi");
+    await link(pulumi, cli).catch(() => copyFile(pulumi, cli));
+    environment = {
+      PATH: [join(scratch, folders.bin), process.env["PATH"] ?? ""].join(delimiter),
+      HOME: join(scratch, folders.home),
+      TMPDIR: tmpdir(),
+      XDG_CACHE_HOME: dirname(dirname(toolchainCache())),
+      PULUMI_HOME: join(scratch, "pulumi"),
+      PULUMI_SKIP_UPDATE_CHECK: "true",
+      PULUMI_OPTION_COLOR: "never",
+      ...Object.fromEntries(["AUTHOR", "COMMITTER"].map((who) => [`GIT_${who}_NAME`, "A platform engineer"])),
+      ...Object.fromEntries(["AUTHOR", "COMMITTER"].map((who) => [`GIT_${who}_EMAIL`, "engineer@example.test"])),
+    };
+    api = await startGitLabApi({
+      value: readersSecrets["personal-access-token.txt"],
+      user: 1,
+      scopes: ["api"],
+      role: "maintainer",
+      personal: true,
+    });
+    api.open(7);
+    for (const [name, content] of Object.entries(readersSecrets)) await writeFile(join(scratch, name), `${content}\n`);
+    const repository = await remote();
+    await recorded(join(scratch, folders.bin));
+
+    const values: Readonly<Record<string, string>> = {
+      repository: repository,
+      backend: `file://${join(scratch, folders.state)}`,
+      api: api.url,
+      project: "platform%2Fworkspaces",
+      expiry,
+    };
+    clone = join(scratch, "gitlab-workspaces");
+    const { commands } = section("../pipeline.md", "From clone to the first green merge request pipeline");
+    assert.equal(commands[1], "npm ci", "the packages of the clone are those of this project");
+    const script = commands
+      .map((block, index) => (index === 1 ? `ln -s '${join(project, "node_modules")}' node_modules` : block))
+      .join("\n")
+      .replaceAll(/<([a-z]+)>/g, (placeholder, name: string) => values[name] ?? placeholder);
+    const { all, exitCode } = await execa("bash", ["-c", `set -euo pipefail\n${script}`], {
+      cwd: scratch,
+      env: environment,
+      extendEnv: false,
+      stdin: "ignore",
+      reject: false,
+      all: true,
+    });
+    printed = all;
+    assert.equal(exitCode, 0, all);
+  });
+
+  after(async () => {
+    await api.stop();
+    await rm(scratch, { recursive: true, force: true });
+  });
+
+  const passphrase = (scope: string): string =>
+    api.variables.find(
+      ({ key, environment_scope }) => key === "PULUMI_CONFIG_PASSPHRASE" && environment_scope === scope,
+    )!.value;
+
+  it("sets the variables that it lists, each in its scope, and none that opens production", () => {
+    const { value: token } = api.tokens.find(({ personal }) => personal !== true)!;
+    const common = { variable_type: "env_var", hidden: false, protected: false };
+    assert.deepEqual(
+      api.variables.map(({ value, ...rest }) => ({ ...rest, long: value.length >= 20 })),
+      [
+        { key: "PULUMI_BACKEND_URL", environment_scope: "*", masked: false, raw: false },
+        { key: "PULUMI_CONFIG_PASSPHRASE", environment_scope: "preview/staging", masked: true, raw: true },
+        { key: "PULUMI_CONFIG_PASSPHRASE", environment_scope: "review/*", masked: true, raw: true },
+        { key: "MERGE_REQUEST_TOKEN", environment_scope: "*", masked: true, raw: true },
+      ].map((variable) => ({ ...common, ...variable, long: true })),
+    );
+    assert.equal(api.variables[3]!.value, token);
+    assert.notEqual(passphrase("preview/staging"), passphrase("review/*"));
+  });
+
+  it("makes a token with which the jobs write comments and see what is open, and nothing else", async () => {
+    const token = api.tokens.find(({ personal }) => personal !== true)!;
+    assert.deepEqual([token.scopes, token.role, token.expires], [["api"], "reporter", expiry]);
+    const client = connect({ url: api.url, project: String(api.project), token: token.value });
+    assert.deepEqual(await client.openMergeRequests(), [7]);
+    assert.equal(await client.comment(7, "<!-- gitlab-workspaces preview: staging -->", "hello"), "posted");
+    const response = await fetch(`${api.url}/projects/${api.project}/variables`, {
+      headers: { "PRIVATE-TOKEN": token.value },
+    });
+    assert.equal(response.status, 403);
+  });
+
+  it("has the sweeper run each hour on the default branch", () => {
+    assert.deepEqual(
+      api.schedules.map(({ cron, ref, active }) => ({ cron, ref, active })),
+      [{ cron: "17 * * * *", ref: "refs/heads/main", active: true }],
+    );
+  });
+
+  it("pushes a branch and opens its merge request with that", async () => {
+    assert.deepEqual((await readFile(join(scratch, "push-options"), "utf8")).trim().split("\n"), [
+      "GIT_PUSH_OPTION_0=merge_request.create",
+      "GIT_PUSH_OPTION_1=merge_request.target=main",
+      "GIT_PUSH_OPTION_COUNT=2",
+    ]);
+    const { stdout } = await git(
+      ...["-C", join(scratch, "remote.git"), "diff", "--name-only", "main", "merge-request-pipeline"],
+    );
+    assert.deepEqual(stdout.split("\n"), [".gitlab-ci.yml", "stacks/Pulumi.review.yaml", "stacks/Pulumi.staging.yaml"]);
+    assert.equal((await git("-C", clone, "status", "--porcelain", "--", ":!node_modules")).stdout, "");
+  });
+
+  it("encrypts each stack to a passphrase of its own, which opens no other", async () => {
+    const read = (stack: string, scope: string) =>
+      execa("npx", ["pulumi", "config", "get", "--stack", stack, "gitlab-workspaces:oauthClientSecret"], {
+        cwd: clone,
+        env: {
+          ...environment,
+          PULUMI_BACKEND_URL: `file://${join(scratch, "state")}`,
+          PULUMI_CONFIG_PASSPHRASE: passphrase(scope),
+        },
+        extendEnv: false,
+        reject: false,
+        all: true,
+      });
+    assert.equal((await read("staging", "preview/staging")).stdout.trim(), "canary-oauth-secret");
+    assert.equal((await read("review", "review/*")).stdout.trim(), "canary-oauth-secret");
+    const refused = await read("staging", "review/*");
+    assert.notEqual(refused.exitCode, 0);
+    assert.match(refused.all, /incorrect passphrase/);
+    const { config } = parse(await readFile(join(clone, "stacks", "Pulumi.review.yaml"), "utf8")) as {
+      config: Record<string, unknown>;
+    };
+    assert.deepEqual(
+      Object.keys(config).filter((key) => JSON.stringify(config[key]).includes('"secure"')),
+      ["kubeconfig", "oauthClientSecret", "agentToken-review"].map((key) => `gitlab-workspaces:${key}`),
+    );
+  });
+
+  it("ends with a template of review environments that the program takes", async () => {
+    const { all, exitCode } = await execa("node", ["--import", "tsx", "local/cli.ts", "plan", "review"], {
+      cwd: clone,
+      env: environment,
+      extendEnv: false,
+      reject: false,
+      all: true,
+    });
+    assert.equal(exitCode, 0, all);
+    assert.match(all, /review\.example\.com/);
+  });
+
+  it("shows no secret on the screen, in a command line or in what is pushed, and leaves none in a file", async () => {
+    const made = api.variables.filter(({ masked }) => masked).map(({ value }) => value);
+    assert.equal(made.length, 3);
+    const { stdout: pushed } = await git("-C", clone, "show", "--text", "HEAD");
+    const called = await readFile(join(scratch, "called"), "utf8");
+    assert.match(called, /^curl .*--header @\.\.\/pipeline-secrets\/header/m, "calls were written down");
+    for (const secret of [...made, ...Object.values(readersSecrets)])
+      for (const [where, text] of Object.entries({ printed, called, pushed }))
+        assert.ok(!text.includes(secret), `${secret} is in what was ${where}`);
+    await assert.rejects(stat(join(scratch, "pipeline-secrets")));
+  });
+});

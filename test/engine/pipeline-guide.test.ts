@@ -28,7 +28,7 @@ describe("The guide of the pipeline", () => {
   let scratch: string;
   let clone: string;
   let api: GitLabApi;
-  let environment: Record<string, string>;
+  let environment: NodeJS.ProcessEnv;
   let printed: string;
 
   const git = (...arguments_: readonly string[]) => execa("git", arguments_, { env: environment, extendEnv: false });
@@ -120,7 +120,7 @@ describe("The guide of the pipeline", () => {
       reject: false,
       all: true,
     });
-    printed = all;
+    printed = all ?? "";
     assert.equal(exitCode, 0, all);
   });
 
@@ -162,6 +162,13 @@ describe("The guide of the pipeline", () => {
     assert.equal(response.status, 403);
   });
 
+  it("keeps the project's variables from forks, and protected ones from merge requests", () => {
+    assert.deepEqual(api.settings, {
+      ci_allow_fork_pipelines_to_run_in_parent_project: false,
+      protect_merge_request_pipelines: false,
+    });
+  });
+
   it("has the sweeper run each hour on the default branch", () => {
     assert.deepEqual(
       api.schedules.map(({ cron, ref, active }) => ({ cron, ref, active })),
@@ -199,7 +206,7 @@ describe("The guide of the pipeline", () => {
     assert.equal((await read("review", "review/*")).stdout.trim(), "canary-oauth-secret");
     const refused = await read("staging", "review/*");
     assert.notEqual(refused.exitCode, 0);
-    assert.match(refused.all, /incorrect passphrase/);
+    assert.match(refused.all ?? "", /incorrect passphrase/);
     const { config } = parse(await readFile(join(clone, "stacks", "Pulumi.review.yaml"), "utf8")) as {
       config: Record<string, unknown>;
     };
@@ -218,7 +225,7 @@ describe("The guide of the pipeline", () => {
       all: true,
     });
     assert.equal(exitCode, 0, all);
-    assert.match(all, /review\.example\.com/);
+    assert.match(all ?? "", /review\.example\.com/);
   });
 
   it("shows no secret on the screen, in a command line or in what is pushed, and leaves none in a file", async () => {

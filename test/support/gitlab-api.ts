@@ -87,6 +87,8 @@ export interface GitLabApi {
   readonly variables: Variable[];
   readonly schedules: Schedule[];
   readonly resourceGroups: Map<string, string>;
+  /** Settings of the project that somebody has changed. */
+  readonly settings: Record<string, unknown>;
   /** Called with each request before it is answered. */
   onAsked: (method: string, path: string) => void;
   trouble(trouble: Trouble): void;
@@ -156,6 +158,7 @@ export async function startGitLabApi(...tokens: readonly Token[]): Promise<GitLa
     variables: [] as Variable[],
     schedules: [] as Schedule[],
     resourceGroups: new Map<string, string>(),
+    settings: {} as Record<string, unknown>,
     onAsked: () => undefined,
     trouble(trouble: Trouble) {
       troubles.push({ trouble, left: trouble.times });
@@ -200,6 +203,16 @@ export async function startGitLabApi(...tokens: readonly Token[]): Promise<GitLa
       path: /^$/,
       role: "guest",
       run: () => ({ id: project, path_with_namespace: path, default_branch: "main" }),
+    },
+    {
+      method: "PUT",
+      path: /^$/,
+      role: "maintainer",
+      optional: {
+        ci_allow_fork_pipelines_to_run_in_parent_project: "boolean",
+        protect_merge_request_pipelines: "boolean",
+      },
+      run: ({ given }) => ({ id: project, path_with_namespace: path, ...Object.assign(api.settings, given) }),
     },
     {
       method: "GET",

@@ -108,6 +108,12 @@ export function connect({ url, project, token }: Access, patient: Partial<Patien
       });
       text = await response.text();
     } catch (error) {
+      const code = codeOf(error);
+      if (/CERT|SIGNATURE/.test(code))
+        throw new Failure(
+          `${said}: GitLab's certificate is not trusted here (${visible(code)}).\nWith a certificate authority of your own, have the ` +
+            "job set NODE_EXTRA_CA_CERTS to a file with its certificate: $CI_SERVER_TLS_CA_FILE is one where the runner has it.",
+        );
       throw new Passing(`${said}: ${noAnswer(error, timeout)}`, undefined);
     }
     if (response.ok) return { said, text, next: response.headers.get("x-next-page") ?? "" };
@@ -277,9 +283,13 @@ function read<Value>({ said, text }: Answer, schema: z.ZodType<Value>): Value {
 
 function noAnswer(error: unknown, timeout: number): string {
   if (error instanceof Error && error.name === "TimeoutError") return `no answer in ${timeout / 1000} s`;
+  return `no answer (${visible(codeOf(error))})`;
+}
+
+/** What Node calls the reason: https://nodejs.org/api/tls.html#x509-certificate-error-codes among others. */
+function codeOf(error: unknown): string {
   const cause = error instanceof Error ? error.cause : undefined;
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "no connection";
-  return `no answer (${visible(code)})`;
+  return cause instanceof Error && "code" in cause ? String(cause.code) : "no connection";
 }
 
 /** GitLab's own words: https://docs.gitlab.com/api/rest/troubleshooting/ */

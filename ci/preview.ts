@@ -195,7 +195,11 @@ async function byPreview(stack: string, { others }: StackFile, variables: Variab
   try {
     const run = await pulumi(["preview", "--suppress-outputs"], {
       stack,
-      env: await identity(variables, credentials),
+      env: {
+        ...(await identity(variables, credentials)),
+        GITLAB_OIDC_TOKEN: undefined,
+        MERGE_REQUEST_TOKEN: undefined,
+      },
       events: true,
     });
     const source: Source = { kind: "preview" };

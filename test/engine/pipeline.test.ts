@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { parse, stringify } from "yaml";
 import { settings } from "../../local/engine";
 import { passphraseCipher } from "../../local/plan/cipher";
+import { kubeconfig } from "../support/stacks";
 import { filledExample } from "../support/examples";
 import { startEngine, type TestEngine } from "../support/engine";
 import { type GitLabApi, startGitLabApi } from "../support/gitlab-api";
@@ -27,9 +28,13 @@ async function production(example: string): Promise<{ file: string; secrets: rea
   });
   const salt = randomBytes(8).toString("base64");
   const cipher = await passphraseCipher(productionPassphrase, `v1:${salt}:`);
-  const marked = Object.fromEntries(
-    Object.entries(secrets).map(([key, value]) => [key, value.includes("\n") ? value : `canary-production-${key}`]),
-  );
+  const mark = (key: string, value: string): string =>
+    key === "kubeconfig"
+      ? kubeconfig(`canary-production-${key}`)
+      : value.includes("\n")
+        ? value
+        : `canary-production-${key}`;
+  const marked = Object.fromEntries(Object.entries(secrets).map(([key, value]) => [key, mark(key, value)]));
   return {
     file: stringify({
       encryptionsalt: `v1:${salt}:${cipher.seal("pulumi")}`,
@@ -42,8 +47,9 @@ async function production(example: string): Promise<{ file: string; secrets: rea
         ),
       },
     }),
-    secrets: Object.values(marked).flatMap((value) =>
-      value.split("\n").filter((line) => line.length > 16 && !line.startsWith("-----")),
+    secrets: Object.entries(marked).flatMap(([key, value]) =>
+      // The last line is the public key, which is in the certificate too.
+      value.startsWith("-----") ? value.split("\n").slice(1, 3) : [`canary-production-${key}`],
     ),
   };
 }

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { connect, gitlabOfJob, previewMarker, type Access, type GitLab } from "../../../ci/gitlab";
 import { Failure, Refused } from "../../../local/failure";
+import { makeCertificate } from "../../support/certificates";
 import { startGitLabApi, type GitLabApi, type Token, type Trouble } from "../../support/gitlab-api";
 
 const canary = "glpat-canary-4b1d";
@@ -183,6 +185,21 @@ describe("The pipeline's client of GitLab", () => {
       const message = await failure(() => client({ url }).openMergeRequests());
       assert.match(message, /no answer \(ECONNREFUSED\)/);
       api = await startGitLabApi(ours);
+    });
+
+    it("says what to set when GitLab's certificate is of an authority that nobody knows, and does not try again", async () => {
+      const { certificate, key } = await makeCertificate({ name: "localhost", covers: ["localhost"] });
+      const server = createSecureServer({ cert: certificate, key });
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      const { port } = server.address() as AddressInfo;
+      try {
+        const message = await failure(() => client({ url: `https://localhost:${port}/api/v4` }).openMergeRequests());
+        assert.match(message, /certificate is not trusted here \([A-Z_]*CERT[A-Z_]*\)\.\n.*NODE_EXTRA_CA_CERTS/);
+        assert.deepEqual(waits, []);
+      } finally {
+        server.closeAllConnections();
+        await new Promise((resolve) => server.close(resolve));
+      }
     });
 
     it("takes no page of a proxy, and no other form, for an answer", async () => {

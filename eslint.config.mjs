@@ -117,6 +117,10 @@ export default tseslint.config(
     regex: "^\\.\\.?/(.*/)?(bench|ci|docs|test)(/|$)",
     message: "The doctor goes by the program and by the local engine, and by nothing else.",
   }),
+  arrows(["ci/**"], [], {
+    regex: "^\\.\\.?/(.*/)?(bench|docs|test)(/|$)",
+    message: "The pipeline's programs go by the program, the doctor and the local engine, and by nothing else.",
+  }),
   {
     files: ["test/**"],
     rules: {

@@ -16,17 +16,17 @@ const tools = {
 export const checkReport = "reports/check.json";
 
 /**
- * Types, lint and format of a folder, all three of them whatever the first one says: their output as it comes, and one
- * Code Quality report.
+ * Types, lint and format of a folder, all three of them whatever the first one says: what each prints, and one Code
+ * Quality report.
  * @throws Failure that names those that have found something.
  */
-export async function check(folder: string): Promise<void> {
+export async function check(folder: string, say: (text: string) => void): Promise<void> {
   const scratch = await mkdtemp(join(tmpdir(), "gitlab-workspaces-check-"));
   try {
     const lintReport = join(scratch, "lint.json");
     const run = async (name: keyof typeof tools): Promise<{ failed: boolean; output: string }> => {
       const [program, ...arguments_] = tools[name];
-      console.log(`== ${name}`);
+      say(`== ${name}`);
       const { exitCode, all } = await execa(program, arguments_, {
         cwd: folder,
         // https://gitlab.com/remcohaszing/eslint-formatter-gitlab: the report's paths are relative to CI_PROJECT_DIR.
@@ -37,7 +37,7 @@ export async function check(folder: string): Promise<void> {
         reject: false,
         stdin: "ignore",
       });
-      if (all) console.log(all);
+      if (all) say(all);
       return { failed: exitCode !== 0, output: all ?? "" };
     };
     const types = await run("types");

@@ -9,7 +9,7 @@ export function checkCommands(cli: Command): void {
     .command("check")
     .description("Types, lint and format, with a Code Quality report.")
     .action(async () => {
-      await check(process.cwd());
+      await check(process.cwd(), console.log);
     });
   cli
     .command("dependencies")

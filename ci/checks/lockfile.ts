@@ -7,7 +7,7 @@ import { Failure } from "../../local/failure";
 const entry = z.object({
   version: z.string().optional(),
   /** `SEE LICENSE IN <file>`, an SPDX expression, or what anybody ever put there. */
-  license: z.unknown(),
+  license: z.unknown().optional(),
   /** Only needed to work on the program. */
   dev: z.boolean().optional(),
   link: z.boolean().optional(),

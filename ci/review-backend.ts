@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { stringify } from "yaml";
 import { Failure } from "../local/failure";
 import { visible } from "../src/config/faults";
-import { type Variables } from "./job";
+import { identity } from "./identity";
+import type { Variables } from "./job";
 import { failure, pulumi, type PulumiRun } from "./pulumi";
 import type { StackConfig } from "./review-settings";
 
@@ -47,7 +48,8 @@ export async function withScratch<Result>(
     await writeFile(join(folder, "Pulumi.yaml"), "name: gitlab-workspaces\nruntime: nodejs\n");
     return await work({
       folder,
-      env,
+      // The token opens GitLab, and none of what runs below has to do with that.
+      env: { ...env, ...(await identity(env, folder)), MERGE_REQUEST_TOKEN: undefined, GITLAB_OIDC_TOKEN: undefined },
       async config(stack, config) {
         const file = join(folder, `Pulumi.${stack}.yaml`);
         await writeFile(file, stringify(config), { mode: 0o600 });

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { Failure, Refused } from "../local/failure";
@@ -95,12 +94,7 @@ async function up(scratch: Scratch, review: Review, config: string, before: Stac
     }
   }
   const pack = join(project, "ci", "policy", "pack");
-  await aloud(
-    scratch,
-    ["up", "--yes", "--skip-preview", ...(existsSync(pack) ? ["--policy-pack", pack] : [])],
-    stack,
-    config,
-  );
+  await aloud(scratch, ["up", "--yes", "--skip-preview", "--policy-pack", pack], stack, config);
 }
 
 /**

@@ -1,16 +1,23 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
-import { settings } from "../../local/engine";
 import { passphraseCipher } from "../../local/plan/cipher";
 import { kubeconfig } from "../support/stacks";
 import { filledExample } from "../support/examples";
 import { startEngine, type TestEngine } from "../support/engine";
 import { type GitLabApi, startGitLabApi } from "../support/gitlab-api";
-import { filesBelow, type JobRun, type PipelineProject, pipelineProject, type PipelineRun } from "../support/pipeline";
+import {
+  filesBelow,
+  type JobRun,
+  type PipelineProject,
+  pipelineProject,
+  type PipelineRun,
+  type ProjectVariable,
+  projectVariables,
+  without,
+} from "../support/pipeline";
 
 const token = "glpat-canary-merge-request-token";
 const productionPassphrase = "canary-production-passphrase";
@@ -54,30 +61,17 @@ async function production(example: string): Promise<{ file: string; secrets: rea
   };
 }
 
-/** All but the given variables. */
-function without<Value>(
-  variables: Readonly<Record<string, Value>>,
-  ...names: readonly string[]
-): Record<string, Value> {
-  return Object.fromEntries(Object.entries(variables).filter(([name]) => !names.includes(name)));
-}
-
 describe("The pipeline of a merge request, on a real engine", () => {
   let engine: TestEngine;
   let api: GitLabApi;
   let project: PipelineProject;
-  let home: string;
   /** Whatever must be seen nowhere. */
   let canaries: string[];
   let passphrase: string;
 
   before(async function () {
     this.timeout(3_600_000);
-    [engine, api, home] = await Promise.all([
-      startEngine(),
-      startGitLabApi(),
-      mkdtemp(join(tmpdir(), "gitlab-workspaces-pipeline-test-")),
-    ]);
+    [engine, api] = await Promise.all([startEngine(), startGitLabApi()]);
     await engine.up();
     passphrase = (await readFile(engine.engine.passphrase, "utf8")).trim();
     const [metal, google] = await Promise.all([production("Pulumi.self-managed.yaml"), production("Pulumi.gke.yaml")]);
@@ -105,26 +99,14 @@ describe("The pipeline of a merge request, on a real engine", () => {
     await project.remove();
     await engine.stop();
     await api.stop();
-    await rm(home, { recursive: true, force: true });
   });
 
   /** The variables of the project's settings: those of production are for its environment alone. */
-  function variables(more: Readonly<Record<string, string>> = {}): Record<string, string | Record<string, string>> {
-    const own = without(
-      settings(engine.engine, engine.toolchain),
-      ...["PULUMI_STACK", "PULUMI_OPTION_CONFIG_FILE", "PULUMI_CONFIG_PASSPHRASE_FILE", "PATH"],
-    );
-    return {
-      ...own,
-      // The state of the stack is that of the engine's own.
-      PULUMI_CONFIG_PASSPHRASE: { "preview/local": passphrase, production: productionPassphrase },
-      MERGE_REQUEST_TOKEN: token,
-      CI_API_V4_URL: api.url,
-      CI_PROJECT_ID: String(api.project),
-      XDG_CACHE_HOME: process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"),
-      ...more,
-    };
-  }
+  const variables = (more: Readonly<Record<string, string>> = {}): Record<string, ProjectVariable> => ({
+    ...projectVariables(engine, api, token),
+    PULUMI_CONFIG_PASSPHRASE: { "preview/local": passphrase, production: productionPassphrase },
+    ...more,
+  });
 
   function job(run: PipelineRun, name: string): JobRun {
     const found = run.jobs.get(name);
@@ -276,8 +258,8 @@ describe("The pipeline of a merge request, on a real engine", () => {
       const pipeline = join(folder, "ci", "pipeline.yml");
       const yaml = await readFile(pipeline, "utf8");
       const edited = yaml.replace(
-        '    - npx tsx ci/cli.ts preview "$STACK"\n',
-        '    - env\n    - cat stacks/*.yaml\n    - npx tsx local/cli.ts plan "$STACK" --full\n    - npx tsx ci/cli.ts preview "$STACK"\n',
+        '    - node --import tsx ci/cli.ts preview "$STACK"\n',
+        '    - env\n    - cat stacks/*.yaml\n    - node --import tsx local/cli.ts plan "$STACK" --full\n    - node --import tsx ci/cli.ts preview "$STACK"\n',
       );
       assert.notEqual(edited, yaml);
       await writeFile(pipeline, edited);

@@ -3,6 +3,9 @@ import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { parse, stringify } from "yaml";
+import { settings } from "../../local/engine";
+import type { TestEngine } from "./engine";
+import type { GitLabApi } from "./gitlab-api";
 
 const root = join(__dirname, "..", "..");
 const program = join(root, "node_modules", "gitlab-ci-local", "dist", "index.js");
@@ -306,6 +309,36 @@ function quoted(text: string): string {
 /** Name of a job's files: https://github.com/firecow/gitlab-ci-local/blob/4.73.0/src/utils.ts `safeDockerString`. */
 function fileName(job: string): string {
   return job.replaceAll(/[^\w-]+/g, (characters) => Buffer.from(characters).toString("base64url"));
+}
+
+/** All but the given variables. */
+export function without<Value>(
+  variables: Readonly<Record<string, Value>>,
+  ...names: readonly string[]
+): Record<string, Value> {
+  return Object.fromEntries(Object.entries(variables).filter(([name]) => !names.includes(name)));
+}
+
+/**
+ * Variables by which the jobs of a project work on a local engine, its state and its cluster, and ask a stand-in for GitLab.
+ * The passphrases of stacks are not among them.
+ */
+export function projectVariables(
+  { engine, toolchain }: Pick<TestEngine, "engine" | "toolchain">,
+  { url, project }: GitLabApi,
+  token: string,
+): Record<string, string> {
+  return {
+    ...without(
+      settings(engine, toolchain),
+      ...["PULUMI_STACK", "PULUMI_OPTION_CONFIG_FILE", "PULUMI_CONFIG_PASSPHRASE_FILE", "PATH"],
+    ),
+    MERGE_REQUEST_TOKEN: token,
+    CI_API_V4_URL: url,
+    CI_PROJECT_ID: String(project),
+    // Where the tools are built that a job would build for itself.
+    XDG_CACHE_HOME: process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"),
+  };
 }
 
 /** Every file below a folder, as path inside it and content; none when there is no folder. */

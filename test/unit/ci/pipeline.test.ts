@@ -111,14 +111,14 @@ describe("The pipeline of a project with review environments", function () {
       `npm run -s test:${suite} -- --reporter ./ci/checks/mocha-reporter.ts --reporter-option output=reports/${suite}.xml`;
     const scripts = Object.entries(jobs).filter(([name]) => !scanners.includes(name));
     assert.deepEqual(Object.fromEntries(scripts.map(([name, { script }]) => [name, script])), {
-      check: ["npx tsx ci/cli.ts check"],
+      check: ["node --import tsx ci/cli.ts check"],
       test: [junit("unit")],
-      "test:engine": ["npx tsx local/cli.ts tools", junit("engine")],
-      dependencies: ["npx tsx ci/cli.ts dependencies"],
-      preview: ['npx tsx ci/cli.ts preview "$STACK"'],
-      review: ["npx tsx ci/cli.ts review deploy"],
-      "review:stop": ["npx tsx ci/cli.ts review stop"],
-      "review:sweep": ["npx tsx ci/cli.ts review sweep"],
+      "test:engine": ["node --import tsx local/cli.ts tools", junit("engine")],
+      dependencies: ["node --import tsx ci/cli.ts dependencies"],
+      preview: ['node --import tsx ci/cli.ts preview "$STACK"'],
+      review: ["node --import tsx ci/cli.ts review deploy"],
+      "review:stop": ["node --import tsx ci/cli.ts review stop"],
+      "review:sweep": ["node --import tsx ci/cli.ts review sweep"],
     });
     for (const [name, { before_script }] of scripts)
       assert.deepEqual(before_script, ["npm ci --no-audit --no-fund"], name);
@@ -268,10 +268,13 @@ describe("The pipeline of a project with review environments", function () {
   it("tells the review commands the inputs, after the checks have passed", () => {
     const told = (name: string) =>
       Object.fromEntries(Object.entries(job(name).variables ?? {}).filter(([key]) => key.startsWith("REVIEW_")));
-    const review = { REVIEW_STACK: "review", REVIEW_DOMAIN: "review.example.com" };
-    assert.deepEqual(told("review"), review);
-    assert.deepEqual(told("review:stop"), review);
-    assert.deepEqual(told("review:sweep"), { ...review, REVIEW_MAX_AGE: "1 week" });
+    for (const name of ["review", "review:stop", "review:sweep"])
+      assert.deepEqual(told(name), {
+        REVIEW_STACK: "review",
+        REVIEW_DOMAIN: "review.example.com",
+        REVIEW_AUTO_STOP_IN: "2 days",
+        REVIEW_MAX_AGE: "1 week",
+      });
     assert.deepEqual(
       job("review").needs?.map(({ job: needed }) => needed),
       ["check", "test"],

@@ -39,7 +39,7 @@ describe("The CLI in a job", () => {
 
   it("asks nobody, says the stack, passes every line on and keeps it", async () => {
     await cli(
-      'console.log(process.argv.slice(2).join(" ")); console.error("err"); process.stdout.write("no end of line"); process.exitCode = 4;',
+      'console.log(process.argv.slice(2).join(" ")); process.stdout.write("no end of line"); process.exitCode = 4;',
     );
     const run = await pulumi(["up", "--yes"], quiet({ stack: "dev" }));
     assert.equal(run.exitCode, 4);
@@ -47,12 +47,14 @@ describe("The CLI in a job", () => {
       "up --yes --stack dev --non-interactive --color never",
       "no end of line",
     ]);
-    assert.deepEqual([...lines].sort(), [
-      "err",
-      "no end of line",
-      "up --yes --stack dev --non-interactive --color never",
-    ]);
+    assert.deepEqual(lines, ["up --yes --stack dev --non-interactive --color never", "no end of line"]);
     assert.deepEqual(run.events, []);
+  });
+
+  it("passes on and keeps what the CLI says of errors, which is no output", async () => {
+    await cli('console.error("error: it failed"); process.exitCode = 1;');
+    const run = await pulumi(["up"], quiet());
+    assert.deepEqual([run.stdout, run.text.trim(), lines], ["", "error: it failed", ["error: it failed"]]);
   });
 
   it("lets no line through that a terminal or the log of a job would obey", async () => {

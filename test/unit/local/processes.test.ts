@@ -25,13 +25,19 @@ describe("The end of a process", () => {
     const parent = spawn("bash", ["-c", "cat <&0 & echo $!; exec sleep 600"]);
     const [line] = (await once(createInterface({ input: parent.stdout }), "line")) as [string];
     const pid = Number(line);
-    while ((await commandLine(parent.pid!))[0] !== "sleep");
-    parent.stdin.end();
-    await allEnded([pid], async () => (await commandLine(pid))[0] !== "");
-    assert.match(await readFile(`/proc/${pid}/stat`, "utf8"), /^\d+ \(cat\) Z /);
-    assert.equal(await isEnding(pid), false);
-    parent.kill("SIGKILL");
-    await once(parent, "close");
+    const becomes = async (id: number, command: string): Promise<void> => {
+      while ((await commandLine(id))[0] !== command);
+    };
+    try {
+      await Promise.all([becomes(parent.pid!, "sleep"), becomes(pid, "cat")]);
+      parent.stdin.end();
+      await allEnded([pid], async () => (await commandLine(pid))[0] !== "");
+      assert.match(await readFile(`/proc/${pid}/stat`, "utf8"), /^\d+ \(cat\) Z /);
+      assert.equal(await isEnding(pid), false);
+    } finally {
+      parent.kill("SIGKILL");
+      await once(parent, "close");
+    }
   });
 
   it("is not that of a process that has its id by now, and none of a process that is gone", async () => {

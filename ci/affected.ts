@@ -1,5 +1,6 @@
 import { execa } from "execa";
 import { Refused } from "../local/failure";
+import { visible } from "../src/config/faults";
 
 /** What every stack is made by. */
 const program = [
@@ -19,6 +20,14 @@ export interface Base {
   readonly changed: readonly string[];
   /** The text of a file as it was there; undefined when there was none. */
   file(path: string): Promise<string | undefined>;
+  /** Names of the files that were in a folder there. */
+  folder(path: string): Promise<readonly string[]>;
+}
+
+/** The stack config files as they were where the merge request began: names and texts. */
+export async function stacksOf(base: Base): Promise<(readonly [file: string, text: string])[]> {
+  const files = (await base.folder("stacks")).filter((file) => /^Pulumi\..+\.yaml$/.test(file));
+  return Promise.all(files.map(async (file) => [file, (await base.file(`stacks/${file}`)) ?? ""] as const));
 }
 
 /**
@@ -30,11 +39,12 @@ export async function baseOf(sha: string, project: string): Promise<Base> {
     throw new Refused("CI_MERGE_REQUEST_DIFF_BASE_SHA is no commit: it has to be its 40 hexadecimal digits.");
   const git = (...arguments_: string[]) =>
     execa("git", arguments_, { cwd: project, reject: false, stripFinalNewline: false });
-  const { exitCode, stdout } = await git("diff", "--name-only", "--no-renames", "-z", sha, "HEAD", "--");
+  const { exitCode, stdout, stderr } = await git("diff", "--name-only", "--no-renames", "-z", sha, "HEAD", "--");
   if (exitCode !== 0) {
     throw new Refused(
-      `The clone of this job does not hold ${sha}, the commit that the merge request begins at.\n` +
-        'It needs the whole history: GIT_DEPTH: "0" among the variables of the job.',
+      `git cannot compare this clone with ${sha}, the commit that the merge request begins at: ` +
+        `${visible(stderr.split("\n")[0] ?? "")}\n` +
+        'When the clone does not reach back so far, the job needs the whole history: GIT_DEPTH: "0" among its variables.',
     );
   }
   return {
@@ -43,6 +53,10 @@ export async function baseOf(sha: string, project: string): Promise<Base> {
     async file(path) {
       const found = await git("show", `${sha}:${path}`);
       return found.exitCode === 0 ? found.stdout : undefined;
+    },
+    async folder(path) {
+      const { stdout: names } = await git("ls-tree", "--name-only", "-z", sha, `${path}/`);
+      return names.split("\0").flatMap((name) => name.split("/").at(-1) || []);
     },
   };
 }

@@ -40,17 +40,22 @@ export function readAllowances(folder = join(__dirname, "..")): Allowance[] {
   throw new Refused(`${allowancesFile} is no list of allowances:\n${z.prettifyError(error)}`);
 }
 
-/** Whether an allowance covers what a policy has found. @param now an allowance of yesterday covers nothing. */
-export function isAllowed(
+/** The allowance that covers what a policy has found. @param now an allowance of yesterday covers nothing. */
+export function allowanceOf(
   allowances: readonly Allowance[],
   found: { readonly policy: string; readonly stack?: string; readonly name: string },
   now: Date,
-): boolean {
-  return allowances.some(
+): Allowance | undefined {
+  return allowances.find(
     ({ policy, stack, name, until }) =>
       policy === found.policy &&
       name === found.name &&
       (stack === undefined || stack === found.stack) &&
       until >= now.toISOString().slice(0, 10),
   );
+}
+
+/** Whether an allowance covers what a policy has found. */
+export function isAllowed(...about: Parameters<typeof allowanceOf>): boolean {
+  return allowanceOf(...about) !== undefined;
 }

@@ -29,7 +29,7 @@ export interface Change {
 /** What the engine has said of a stack. */
 export interface Outlook {
   readonly changes: readonly Change[];
-  /** Every resource as it would be, components and the engine's own left out. */
+  /** Every resource as it would be, and the stack's outputs as one; components and the engine's own are left out. */
   readonly resources: readonly PlannedInputs[];
   /** Stack outputs before and afterwards, those left out that are secret or not known. */
   readonly outputs: { readonly before: Inputs; readonly after: Inputs };
@@ -65,6 +65,7 @@ export function outlook(events: readonly EngineEvent[]): Outlook {
     .flatMap(({ resOutputsEvent }) => resOutputsEvent?.metadata ?? [])
     .filter(({ type }) => type === stackType)
     .at(-1);
+  const outputs = { before: plain(stack?.old?.outputs), after: plain(stack?.new?.outputs) };
   return {
     changes: steps.flatMap((step): Change[] => {
       const op = operations[step.op];
@@ -82,12 +83,16 @@ export function outlook(events: readonly EngineEvent[]): Outlook {
         },
       ];
     }),
-    resources: steps.flatMap(({ op, urn, type, new: state }) =>
-      ["delete", "delete-replaced", "discard", "remove-pending-replace", "read"].includes(op)
-        ? []
-        : [{ type, name: nameOf(urn), inputs: state?.inputs ?? {} }],
-    ),
-    outputs: { before: plain(stack?.old?.outputs), after: plain(stack?.new?.outputs) },
+    resources: [
+      { type: stackType, name: "outputs", inputs: outputs.after },
+      ...steps.flatMap(({ op, urn, type, new: state }) =>
+        // The new half of a replacement is a step of its own.
+        ["replace", "delete", "delete-replaced", "discard", "remove-pending-replace", "read"].includes(op)
+          ? []
+          : [{ type, name: nameOf(urn), inputs: state?.inputs ?? {} }],
+      ),
+    ],
+    outputs,
   };
 }
 
@@ -120,8 +125,9 @@ function holdsBox(value: unknown): boolean {
  */
 export function compared(base: Outlook, head: Outlook): Outlook {
   const key = ({ type, name }: PlannedInputs): string => `${type} ${name}`;
-  const before = new Map(base.resources.map((resource) => [key(resource), resource]));
-  const after = new Map(head.resources.map((resource) => [key(resource), resource]));
+  const made = ({ resources }: Outlook): PlannedInputs[] => resources.filter(({ type }) => type !== stackType);
+  const before = new Map(made(base).map((resource) => [key(resource), resource]));
+  const after = new Map(made(head).map((resource) => [key(resource), resource]));
   const [settledBefore, settledAfter] = [settled(base.resources), settled(head.resources)];
   const changes = [
     ...[...before.values()]
@@ -131,10 +137,10 @@ export function compared(base: Outlook, head: Outlook): Outlook {
       const old = before.get(key({ type, name, inputs }));
       if (old === undefined) return [{ op: "create", type, name, paths: [], causes: [], after: inputs }];
       const paths = differences(settledBefore(old), settledAfter({ type, name, inputs }), "")
-        .filter((path) => !digest.test(path))
+        .filter((path) => !digest.test(path) && !isWithin(path, programIgnores[type] ?? []))
         .sort();
       if (paths.length === 0) return [];
-      const causes = paths.filter((path) => costsReplacement(type, path));
+      const causes = paths.filter((path) => costsReplacement(type, path, old.inputs, inputs));
       const op = causes.length > 0 ? "replace" : "update";
       return [{ op, type, name, paths, causes, before: old.inputs, after: inputs }];
     }),
@@ -183,6 +189,29 @@ function differences(one: unknown, other: unknown, path: string): string[] {
 
 const clouds = [aws, azureNative, civo, gcp];
 
+/** Paths by type. */
+type Paths = Readonly<Record<string, readonly string[]>>;
+
+/** What the program itself has replaced, beside what the providers replace: `replaceOnChanges` in src/clusters. */
+export const programReplaces: Paths = {
+  "aws:eks/cluster:Cluster": ["computeConfig"],
+  "civo:index/firewall:Firewall": ["region"],
+  "civo:index/kubernetesCluster:KubernetesCluster": ["region", "networkId", "clusterType", "cni", "pools.size"],
+  "civo:index/network:Network": ["region"],
+  "civo:index/reservedIp:ReservedIp": ["region"],
+};
+
+/** What the program leaves as it is on a living resource, whatever is set: `ignoreChanges` in src/clusters. */
+export const programIgnores: Paths = {
+  "aws:eks/nodeGroup:NodeGroup": ["scalingConfig.desiredSize"],
+  "azure-native:containerservice:AgentPool": ["count"],
+  "azure-native:containerservice:ManagedCluster": ["agentPoolProfiles[*].count"],
+  "azure-native:network:VirtualNetwork": ["subnets"],
+  "civo:index/kubernetesCluster:KubernetesCluster": ["pools.nodeCount", "applications"],
+  "gcp:container/cluster:Cluster": ["nodeConfig"],
+  "gcp:container/nodePool:NodePool": ["initialNodeCount"],
+};
+
 /** What a change of costs a replacement on a cluster and at the SDK's own resources. */
 const otherReplacements: readonly (readonly [type: RegExp, path: RegExp])[] = [
   [/^kubernetes:helm\.sh\/v3:Release$/, /^(name|namespace)$/],
@@ -191,13 +220,20 @@ const otherReplacements: readonly (readonly [type: RegExp, path: RegExp])[] = [
   [/^(random|tls):/, /./],
 ];
 
-function costsReplacement(type: string, path: string): boolean {
+function costsReplacement(type: string, path: string, before: Inputs, after: Inputs): boolean {
   if (otherReplacements.some(([types, paths]) => types.test(type) && paths.test(path))) return true;
-  const tables = clouds.flatMap(({ types }) => types[type]?.replace ?? []);
+  const tables = clouds.flatMap(({ types }) => types[type] ?? []);
+  if (isWithin(path, [...tables.flatMap(({ replace }) => replace), ...(programReplaces[type] ?? [])])) return true;
+  const [name = ""] = path.split(/[.[]/);
+  const decide = tables.map(({ replaceWhen }) => replaceWhen?.[name]).find((found) => found !== undefined);
+  // The tables' values are those of inputs, which these are.
+  return decide?.(before[name] as never, after[name] as never) ?? false;
+}
+
+/** Whether a path is one of `paths` or below one. Those have `[*]` for any place of a list. */
+function isWithin(path: string, paths: readonly string[]): boolean {
   const anywhere = path.replaceAll(/\[\d+\]/g, "[*]");
-  return tables.some(
-    (cause) => anywhere === cause || anywhere.startsWith(`${cause}.`) || anywhere.startsWith(`${cause}[`),
-  );
+  return paths.some((one) => anywhere === one || anywhere.startsWith(`${one}.`) || anywhere.startsWith(`${one}[`));
 }
 
 function isMap(value: unknown): value is Record<string, unknown> {

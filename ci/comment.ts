@@ -55,38 +55,39 @@ export function comment(origin: Origin, previewed: Previewed): string {
   const { changes } = outlook;
   const told = [...consequences(outlook), ...certificates(config)];
   const taken = changes.filter(({ op }) => op === "replace" || op === "delete");
-  const broken = violations.filter(({ allowed }) => !allowed);
+  const broken = violations.filter(({ allowance }) => allowance === undefined);
+  const others = changes.filter((change) => !taken.includes(change));
   return paragraphs(
     `### Stack ${code(origin.stack)}: ${headline(changes)}`,
+    origins(origin, sourceText(source)),
     alert("caution", "What people lose", told.filter(({ level }) => level === "danger").map(consequence)),
-    alert(
-      "caution",
-      "Policies refuse this",
-      broken.map((found) => violation(found)),
-    ),
-    section("Replaced or deleted", taken.map(line)),
+    alert("caution", "Policies refuse this", broken.map(violation)),
+    section("Replaced or deleted", shortened(taken)),
     alert("note", "What people see", told.filter(({ level }) => level === "notice").map(consequence)),
     section(
       "Allowed for now, by ci/allowances.yaml",
-      violations.filter(({ allowed }) => allowed).map((found) => violation(found)),
+      violations.flatMap((found) =>
+        found.allowance === undefined
+          ? []
+          : [`${violation(found)}, until ${code(found.allowance.until)}: ${code(found.allowance.reason)}`],
+      ),
     ),
     section(
       "Warnings",
       warnings.map((warning) => `- ${code(warning)}`),
     ),
     section("Stack config", configLines(config)),
-    details("All changes", changes),
-    footer(origin, sourceText(source)),
+    details(taken.length === 0 ? "All changes" : "All other changes", others),
   );
 }
 
 /** What the comment of a stack says whose preview failed. @param errors the engine's own words. */
-export function failedComment(origin: Origin, source: Source, errors: readonly string[]): string {
+export function failedComment(origin: Origin, source: Source | undefined, errors: readonly string[]): string {
   return paragraphs(
     `### Stack ${code(origin.stack)}: the preview failed`,
-    alert("caution", "Nothing is known of what this merge request does to the stack", []),
+    origins(origin, source === undefined ? "" : sourceText(source)),
+    "> [!caution] Nothing is known of what this merge request does to the stack",
     block(errors.slice(0, 20).join("\n\n").slice(0, 20_000)),
-    footer(origin, sourceText(source)),
   );
 }
 
@@ -94,8 +95,8 @@ export function failedComment(origin: Origin, source: Source, errors: readonly s
 export function unaffectedComment(origin: Origin): string {
   return paragraphs(
     `### Stack ${code(origin.stack)}: not affected`,
+    origins(origin, ""),
     "Nothing that this stack is made from differs from the target branch.",
-    footer(origin, ""),
   );
 }
 
@@ -149,18 +150,20 @@ function line({ op, type, name, paths, causes }: Change): string {
   return `- ${op} ${code(type)} ${code(name)}${because}${also}`;
 }
 
+function shortened(changes: readonly Change[]): string[] {
+  return [
+    ...changes.slice(0, listed).map(line),
+    ...(changes.length > listed ? [`- and ${changes.length - listed} more`] : []),
+  ];
+}
+
 function details(title: string, changes: readonly Change[]): string {
   if (changes.length === 0) return "";
   const order: readonly Operation[] = ["replace", "delete", "update", "create", "import"];
   const sorted = [...changes].sort((one, other) => order.indexOf(one.op) - order.indexOf(other.op));
-  return [
-    `<details><summary>${title}: ${changes.length}</summary>`,
-    "",
-    ...sorted.slice(0, listed).map(line),
-    ...(changes.length > listed ? [`- and ${changes.length - listed} more`] : []),
-    "",
-    "</details>",
-  ].join("\n");
+  return [`<details><summary>${title}: ${changes.length}</summary>`, "", ...shortened(sorted), "", "</details>"].join(
+    "\n",
+  );
 }
 
 function sourceText(source: Source): string {
@@ -168,23 +171,22 @@ function sourceText(source: Source): string {
     return "Previewed with `pulumi preview` against the stack's state; `up` may find what only a cluster or a cloud knows.";
   const why = source.why === "production" ? "This is a production stack" : "This merge request comes from a fork";
   return (
-    `${why}: its job holds no key and no credentials. Everything is planned with placeholder secrets on an empty account, ` +
+    `${why}: its job holds nothing that opens the stack's secrets. Everything is planned with placeholder secrets on an empty account, ` +
     (source.alone === undefined
       ? "before and after the merge request, and the two are compared. No cluster and no cloud was asked, so what happened behind the program's back is not in it."
       : `so everything is new. There is nothing to compare it with: ${code(source.alone)}`)
   );
 }
 
-function footer({ commit, job }: Origin, how: string): string {
+/** Which commit it is of, and how it came about: nobody is to take it for more than it is. */
+function origins({ commit, job }: Origin, how: string): string {
   const where = job === undefined || !/^https?:\/\/[^\s()<>]+$/.test(job) ? "" : ` in [this job](${job})`;
-  return `<sub>Commit ${code(commit.slice(0, 12))}${where}. ${how}</sub>`;
+  return `<sub>Commit ${code(commit.slice(0, 12))}${where}.${how === "" ? "" : ` ${how}`}</sub>`;
 }
 
 /** https://docs.gitlab.com/user/markdown/#alerts */
 function alert(kind: "caution" | "note", title: string, lines: readonly string[]): string {
-  if (lines.length === 0 && kind === "note") return "";
-  if (lines.length === 0 && !title.startsWith("Nothing")) return "";
-  return [`> [!${kind}] ${title}`, ...lines.map((text) => `> ${text}`)].join("\n");
+  return lines.length === 0 ? "" : [`> [!${kind}] ${title}`, ...lines.map((text) => `> ${text}`)].join("\n");
 }
 
 function section(title: string, lines: readonly string[]): string {
@@ -196,7 +198,8 @@ function section(title: string, lines: readonly string[]): string {
  * nobody and loads nothing. https://docs.gitlab.com/user/project/quick_actions/
  */
 function code(text: string): string {
-  const shown = visible(text).replaceAll("`", "'").trim();
+  const line = text.split(/\s*\n\s*/).join(" ");
+  const shown = visible(line).replaceAll("`", "'").trim();
   return `\`${shown.length > 500 ? `${shown.slice(0, 497)}...` : shown || " "}\``;
 }
 
@@ -204,7 +207,9 @@ function code(text: string): string {
 function block(text: string): string {
   const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([fence]) => fence.length));
   const fence = "`".repeat(longest + 1);
-  return [`${fence}text`, ...text.split("\n").map((each) => visible(each)), fence].join("\n");
+  return [`${fence}text`, ...text.split("\n").map((each) => each.split("\t").map(visible).join("\t")), fence].join(
+    "\n",
+  );
 }
 
 function paragraphs(...all: readonly string[]): string {

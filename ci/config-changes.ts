@@ -31,14 +31,25 @@ export function configChanges(before: string | undefined, after: string): Config
   };
 }
 
-/** The `config` of a stack config file; empty where there is none. */
+/**
+ * The `config` of a stack config file; empty where there is none. `<namespace>:config:<name>` is an older way to write
+ * `<namespace>:<name>`, which Pulumi still takes.
+ */
 export function readConfig(text: string): Config {
   try {
-    const { config } = parseDocument(text, { logLevel: "silent" }).toJS() as { config?: Config };
-    return config ?? {};
+    const { config } = parseDocument(text, { logLevel: "silent", merge: true }).toJS() as { config?: Config };
+    return Object.fromEntries(
+      Object.entries(config ?? {}).map(([key, value]) => [key.replace(/^([^:]+):config:/, "$1:"), value]),
+    );
   } catch {
     return {};
   }
+}
+
+/** Whether a stack config says that the stack is in production. What can be read as nothing else counts as that, too. */
+export function isProduction(config: Config): boolean {
+  const value = config["gitlab-workspaces:production"];
+  return ![undefined, null, false, "", "false"].some((harmless) => harmless === value);
 }
 
 /** What a certificate says of itself. */

@@ -127,9 +127,10 @@ const rules: readonly Rule[] = [
 ];
 
 /** What people have to know of changes, the gravest first. */
-export function consequences({ changes, outputs }: Outlook): Consequence[] {
-  // Of what is all new nobody loses anything.
-  const first = changes.length > 0 && changes.every(({ op }) => op === "create");
+export function consequences({ changes, resources, outputs }: Outlook): Consequence[] {
+  // Of what is all new nobody loses anything: the outputs are the one that nothing makes.
+  const created = changes.filter(({ op }) => op === "create").length;
+  const first = created === changes.length && created >= resources.length - 1;
   const found = first
     ? []
     : rules.flatMap(({ types, names, ops, level, text }): Consequence[] => {
@@ -166,6 +167,15 @@ function addresses({ before, after }: Outlook["outputs"]): Consequence[] {
             level: "danger" as const,
             text: "The address of the ingress changes: DNS has to lead to the new one.",
             values: shown("ingressAddress"),
+          },
+        ]
+      : []),
+    ...(before["ingressAddress"] !== undefined && after["ingressAddress"] === undefined
+      ? [
+          {
+            level: "notice" as const,
+            text: "The address of the ingress may change: nobody knows it before the deployment. It is",
+            values: [text(before["ingressAddress"])],
           },
         ]
       : []),

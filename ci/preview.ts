@@ -1,29 +1,30 @@
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { execa } from "execa";
 import { Failure, Refused } from "../local/failure";
-import { passphraseOpens } from "../local/plan/cipher";
 import type { EngineEvent } from "../local/plan/events";
 import { preview as planPreview } from "../local/plan/preview";
 import { stackCopy } from "../local/plan/stack-copy";
 import { readStackFile, type StackFile } from "../local/plan/stack-file";
 import { said } from "../local/plan/summary";
+import { interruption } from "../local/interruption";
 import { progressTo } from "../local/progress";
 import { project } from "../local/stack";
 import { visible } from "../src/config/faults";
 import { type Base, baseOf, isAffected } from "./affected";
 import { readAllowances } from "./allowances";
 import { compared, outlook, type Outlook } from "./changes";
+import { type Finding, findings, writeReport } from "./checks/code-quality";
 import { comment, counts, failedComment, type Origin, type Source, unaffectedComment } from "./comment";
-import { configChanges, readConfig } from "./config-changes";
+import { configChanges, isProduction, readConfig } from "./config-changes";
 import { gitlabOfJob, previewMarker } from "./gitlab";
 import { identity } from "./identity";
 import { isFork, required, type Variables } from "./job";
 import { violations, type Violation } from "./policy/violations";
-import { advice, pulumi } from "./pulumi";
+import { refuseProductionKeys } from "./production-keys";
+import { advice, Interrupted, pulumi } from "./pulumi";
 
 /** Exit code of a job whose preview is fine and whose comment could not be posted: the pipeline lets it pass, with a warning. */
 const commentMissing = 75;
@@ -75,16 +76,36 @@ async function preview(stack: string, variables: Variables): Promise<number> {
   const job = required(variables, "CI_MERGE_REQUEST_IID", "CI_MERGE_REQUEST_DIFF_BASE_SHA", "CI_COMMIT_SHA");
   const url = variables["CI_JOB_URL"];
   const origin: Origin = { stack, commit: job.CI_COMMIT_SHA, ...(url === undefined ? {} : { job: url }) };
-  const base = await baseOf(job.CI_MERGE_REQUEST_DIFF_BASE_SHA, project);
+  // In pipelines for merged results the commit before is the target branch's: https://docs.gitlab.com/ci/pipelines/merged_results_pipelines/
+  const target = variables["CI_MERGE_REQUEST_TARGET_BRANCH_SHA"] ?? "";
+  const base = await baseOf(target === "" ? job.CI_MERGE_REQUEST_DIFF_BASE_SHA : target, project);
+  await mkdir(folder, { recursive: true });
+  try {
+    return await previewFrom(base, { origin, file, folder, variables });
+  } catch (error) {
+    // Otherwise the comment on an earlier commit would go on being read.
+    if (error instanceof Refused) await fail(origin, folder, variables, undefined, [error.message]);
+    throw error;
+  }
+}
+
+/** What a preview is of, and where it goes. */
+interface Task {
+  readonly origin: Origin;
+  readonly file: StackFile;
+  /** Where the reports are written. */
+  readonly folder: string;
+  readonly variables: Variables;
+}
+
+async function previewFrom(base: Base, { origin, file, folder, variables }: Task): Promise<number> {
+  const { stack } = origin;
   const before = await base.file(`stacks/Pulumi.${stack}.yaml`);
   const text = await readFile(join(project, "stacks", `Pulumi.${stack}.yaml`), "utf8");
   // A merge request that takes the mark away has not been merged yet.
-  const production = [before ?? "", text].some(
-    (each) => String(readConfig(each)["gitlab-workspaces:production"]) === "true",
-  );
-  if (production) await refuseKey(text, variables);
-  await mkdir(folder, { recursive: true });
-
+  const production = [before ?? "", text].some((each) => isProduction(readConfig(each)));
+  await refuseProductionKeys(variables, base);
+  const allowances = readAllowances();
   if (!isAffected(stack, base.changed)) {
     console.log(
       `The stack ${visible(stack)} is not affected: no file that it is made from differs from the target branch.`,
@@ -97,21 +118,18 @@ async function preview(stack: string, variables: Variables): Promise<number> {
       ? await byPlans(stack, file, base, production ? "production" : "fork")
       : await byPreview(stack, file, variables);
   if (result.outlook === undefined) {
-    const body = failedComment(origin, result.source, result.errors);
-    await write(folder, undefined, body, []);
-    console.log(body);
-    await post(origin, variables, body);
+    await fail(origin, folder, variables, result.source, result.errors);
     throw new Failure(
       [`The stack ${visible(stack)} cannot be previewed.`, ...advice(result.errors.join("\n"), stack)].join("\n\n"),
     );
   }
-  const found = violations(result.outlook, { stack, production }, readAllowances(), new Date());
+  const found = violations(result.outlook, { stack, production }, allowances, new Date());
   const config = configChanges(before, text);
   const body = comment(origin, { ...result, outlook: result.outlook, config, violations: found });
   await write(folder, counts(result.outlook.changes), body, codeQuality(stack, found));
   console.log(body);
   const posted = await post(origin, variables, body);
-  const broken = found.filter(({ allowed }) => !allowed);
+  const broken = found.filter(({ allowance }) => allowance === undefined);
   if (broken.length === 0) return posted;
   throw new Failure(
     [
@@ -121,23 +139,18 @@ async function preview(stack: string, variables: Variables): Promise<number> {
   );
 }
 
-/** A passphrase that opens a production stack must not be where a merge request's code runs. */
-async function refuseKey(text: string, variables: Variables): Promise<void> {
-  const salt = /^encryptionsalt:\s*["']?([^\s"']+)/m.exec(text)?.[1];
-  const file = variables["PULUMI_CONFIG_PASSPHRASE_FILE"];
-  const passphrases = [
-    variables["PULUMI_CONFIG_PASSPHRASE"],
-    file === undefined || file === "" ? undefined : await readFile(file, "utf8").catch(() => ""),
-  ].filter((passphrase): passphrase is string => passphrase !== undefined && passphrase !== "");
-  if (salt === undefined) return;
-  for (const passphrase of passphrases) {
-    if (!(await passphraseOpens(passphrase.trim(), salt))) continue;
-    throw new Refused(
-      "This job holds the passphrase of a production stack, and runs what the merge request's author wrote: whoever may push a " +
-        "branch can read every secret of the stack.\nProtect the CI/CD variable, give it the environment scope production, and " +
-        "exchange the passphrase and the secrets: docs/pipeline.md",
-    );
-  }
+/** Says in the log, in the job's files and on the merge request that there is no preview. */
+async function fail(
+  origin: Origin,
+  folder: string,
+  variables: Variables,
+  source: Source | undefined,
+  errors: readonly string[],
+): Promise<void> {
+  const body = failedComment(origin, source, errors);
+  await write(folder, undefined, body, []);
+  console.log(body);
+  await post(origin, variables, body);
 }
 
 async function planned(file: StackFile): Promise<{ succeeded: boolean; events: readonly EngineEvent[]; text: string }> {
@@ -146,7 +159,14 @@ async function planned(file: StackFile): Promise<{ succeeded: boolean; events: r
 
 /** Plans of the stack before and after the merge request, on an empty account and with placeholders. */
 async function byPlans(stack: string, file: StackFile, base: Base, why: "production" | "fork"): Promise<Result> {
+  // A cancelled job ends the engines of both plans in good order, and leaves none of their folders.
+  const cancel = (): void => {
+    interruption.abort();
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, cancel);
   const [head, old] = await Promise.all([planned(file), plannedAt(base, stack)]);
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.off(signal, cancel);
+  if (interruption.signal.aborted) throw new Interrupted("preview", stack);
   const source: Source = { kind: "plan", why, ...(typeof old === "string" ? { alone: old } : {}) };
   const errors = said(head.events, "error");
   if (!head.succeeded) return { source, errors: errors.length > 0 ? errors : [head.text], warnings: [] };
@@ -167,6 +187,8 @@ async function plannedAt(base: Base, stack: string): Promise<readonly EngineEven
   const tree = join(top, "tree");
   const git = (...arguments_: string[]) => execa("git", arguments_, { cwd: project, reject: false });
   try {
+    // What a job that was killed has left in a clone that is used again.
+    await git("worktree", "prune");
     const { exitCode } = await git("worktree", "add", "--detach", "--force", tree, base.sha);
     if (exitCode !== 0) return "git could not check the target branch out";
     // The modules of the merge request: a change of theirs shows in both plans, and in the lockfile.
@@ -175,6 +197,7 @@ async function plannedAt(base: Base, stack: string): Promise<readonly EngineEven
       cwd: tree,
       reject: false,
       maxBuffer: 1e9,
+      signal: interruption.signal,
     });
     const { succeeded, events } = JSON.parse(child.stdout || "{}") as { succeeded?: boolean; events?: EngineEvent[] };
     return succeeded === true && events !== undefined ? events : "the target branch itself gives no plan for it";
@@ -211,27 +234,28 @@ async function byPreview(stack: string, { others }: StackFile, variables: Variab
   }
 }
 
-/** https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format */
-function codeQuality(stack: string, found: readonly Violation[]): object[] {
-  return found.map(({ policy, name, message, allowed }) => ({
-    description: `${policy}: ${visible(name)}: ${visible(message)}`,
-    check_name: policy,
-    fingerprint: createHash("sha256").update([stack, policy, name, message].join("\0")).digest("hex"),
-    severity: allowed ? "info" : "blocker",
-    location: { path: `stacks/Pulumi.${stack}.yaml`, lines: { begin: 1 } },
-  }));
+function codeQuality(stack: string, found: readonly Violation[]): Finding[] {
+  return findings(
+    found.map(({ policy, name, message, allowance }) => ({
+      check: policy,
+      description: `${policy}: ${visible(name)}: ${visible(message)}`,
+      severity: allowance === undefined ? "blocker" : "info",
+      path: `stacks/Pulumi.${stack}.yaml`,
+      line: 1,
+    })),
+  );
 }
 
 async function write(
   folder: string,
   report: object | undefined,
   body: string,
-  quality: readonly object[],
+  quality: readonly Finding[],
 ): Promise<void> {
   await Promise.all([
     ...(report === undefined ? [] : [writeFile(join(folder, "report.json"), `${JSON.stringify(report)}\n`)]),
     writeFile(join(folder, "comment.md"), body),
-    writeFile(join(folder, "code-quality.json"), `${JSON.stringify(quality, null, 2)}\n`),
+    writeReport(join(folder, "code-quality.json"), quality),
   ]);
 }
 

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { PolicyPack } from "@pulumi/policy";
-import { parse } from "yaml";
 import { isAllowed, readAllowances } from "../allowances";
+import { isProduction, readConfig } from "../config-changes";
 import { resourceRules } from "./resource-rules";
 
 const project = join(__dirname, "..", "..");
@@ -11,11 +11,9 @@ const project = join(__dirname, "..", "..");
 const unseen = ["no-plaintext-secret"];
 
 /** Whether the stack's own config says that it is one. */
-function isProduction(stack: string): boolean {
+function ofProduction(stack: string): boolean {
   const file = join(project, "stacks", `Pulumi.${stack}.yaml`);
-  if (!existsSync(file)) return false;
-  const { config } = parse(readFileSync(file, "utf8")) as { config?: Record<string, unknown> };
-  return config?.["gitlab-workspaces:production"] === true;
+  return existsSync(file) && isProduction(readConfig(readFileSync(file, "utf8")));
 }
 
 // It takes the version from the package.json of the working directory, which is wherever the engine stands.
@@ -24,7 +22,7 @@ process.chdir(project);
 const allowances = readAllowances();
 
 /**
- * The policies as a CrossGuard pack, for every `up`: what no merge request has shown is stopped all the same.
+ * The policies as a CrossGuard pack, for any `up` that is given it: what no merge request has shown is stopped all the same.
  * https://www.pulumi.com/docs/insights/policy/
  */
 new PolicyPack("gitlab-workspaces", {
@@ -38,7 +36,7 @@ new PolicyPack("gitlab-workspaces", {
         const stack = resource.urn.split("::")[0]?.replace("urn:pulumi:", "") ?? "";
         if (isAllowed(allowances, { policy: name, stack, name: resource.name }, new Date())) return;
         const inputs = resource.props as Record<string, unknown>;
-        const context = { stack, production: isProduction(stack) };
+        const context = { stack, production: ofProduction(stack) };
         for (const violation of violations({ type: resource.type, name: resource.name, inputs }, context))
           report(violation);
       },

@@ -87,21 +87,31 @@ function apiRanges({ type, inputs }: PlannedInputs): unknown[] | undefined {
     }
     case "aws:eks/cluster:Cluster":
       if (at(inputs, "vpcConfig", "endpointPublicAccess") === false) return [];
-      return optionalList(at(inputs, "vpcConfig", "publicAccessCidrs"));
+      return named(at(inputs, "vpcConfig", "publicAccessCidrs"));
     case "azure-native:containerservice:ManagedCluster":
       if (at(inputs, "apiServerAccessProfile", "enablePrivateCluster") === true) return [];
-      return optionalList(at(inputs, "apiServerAccessProfile", "authorizedIPRanges"));
+      return named(at(inputs, "apiServerAccessProfile", "authorizedIPRanges"));
     case "civo:index/firewall:Firewall":
+      // The rules that Civo makes itself let everybody in.
+      if (inputs["createDefaultRules"] !== false) return undefined;
       return list(inputs["ingressRules"])
-        .filter((rule) => opens(String(at(rule, "portRange")), 6443) && at(rule, "action") !== "deny")
+        .filter((rule) => opens(at(rule, "portRange"), 6443) && at(rule, "action") !== "deny")
         .flatMap((rule) => list(at(rule, "cidrs")));
     default:
       return [];
   }
 }
 
+/** Whether a range is so wide that it parts nobody from anybody: shorter than the largest that anyone owns, a /8. */
+function isEverybody(range: unknown): boolean {
+  if (typeof range !== "string" || range.includes(unknown)) return false;
+  const length = Number(range.split("/")[1] ?? Number.NaN);
+  return range.includes("/") && length < 8;
+}
+
 /** Whether a range of ports, as `6443` or `1-65535`, has a port in it. */
-function opens(range: string, port: number): boolean {
+function opens(range: unknown, port: number): boolean {
+  if (typeof range !== "string" || range === "") return true;
   const [first = Number.NaN, last = first] = range.split("-").map(Number);
   return first <= port && port <= last;
 }
@@ -118,10 +128,17 @@ function machines({ type, inputs }: PlannedInputs): unknown[] {
       return [inputs["vmSize"]];
     case "azure-native:containerservice:ManagedCluster":
       return list(inputs["agentPoolProfiles"]).map((pool) => at(pool, "vmSize"));
-    case "kubernetes:karpenter.sh/v1:NodePool":
-      return list(at(inputs, "spec", "template", "spec", "requirements"))
-        .filter((requirement) => at(requirement, "operator") === "In")
-        .flatMap((requirement) => list(at(requirement, "values")));
+    case "kubernetes:karpenter.sh/v1:NodePool": {
+      const requirements = list(at(inputs, "spec", "template", "spec", "requirements"));
+      const isAmd64 = requirements.some(
+        (requirement) =>
+          at(requirement, "key") === "kubernetes.io/arch" &&
+          at(requirement, "operator") === "In" &&
+          list(at(requirement, "values")).every((value) => value === "amd64"),
+      );
+      // What does not ask for amd64 gets whatever is cheapest.
+      return isAmd64 ? [] : ["A NodePool without the requirement kubernetes.io/arch In [amd64]"];
+    }
     default:
       return [];
   }
@@ -136,8 +153,10 @@ const arm64 = [
   /^(t2a|c4a|n4a|a4x)-/,
   /^(a1\.|[a-z]+\d+g[a-z]*\.)/,
   /^Standard_[A-Z]{1,2}\d+(-\d+)?[a-z]*p[a-z]*(_|$)/,
-  /^arm64$/,
   /_ARM_64/,
+  // NVIDIA's Grace.
+  /gb[23]00/i,
+  /^A NodePool without/,
 ];
 
 /**
@@ -181,7 +200,7 @@ export const resourceRules: readonly ResourceRule[] = [
     description: "No Kubernetes API is open to every address on the internet.",
     violations: (resource) => {
       const ranges = apiRanges(resource);
-      const open = ranges === undefined || ranges.some((range) => range === "0.0.0.0/0" || range === "::/0");
+      const open = ranges === undefined || ranges.some(isEverybody);
       return open
         ? [
             "The Kubernetes API is open to every address on the internet. Name the ranges it is reached from in cluster.apiCidrs.",
@@ -198,7 +217,7 @@ export const resourceRules: readonly ResourceRule[] = [
         .filter((machine) => arm64.some((pattern) => pattern.test(machine)))
         .map(
           (machine) =>
-            `${machine} is arm64, and the tools that GitLab puts into workspaces are for amd64. Choose an amd64 type in cluster.nodes.machineType.`,
+            `${machine} is or may be arm64, and the tools that GitLab puts into workspaces are for amd64. Choose an amd64 type in cluster.nodes.machineType.`,
         ),
   },
   {
@@ -261,8 +280,9 @@ function list(value: unknown): unknown[] {
   return Array.isArray(value) ? value : [];
 }
 
-function optionalList(value: unknown): unknown[] | undefined {
-  return value === undefined ? undefined : list(value);
+/** Ranges; undefined when there are none, which to Amazon and Azure means everybody. */
+function named(ranges: unknown): unknown[] | undefined {
+  return list(ranges).length === 0 ? undefined : list(ranges);
 }
 
 function isMap(value: unknown): value is Record<string, unknown> {

@@ -1,4 +1,4 @@
-import { type Allowance, isAllowed } from "../allowances";
+import { type Allowance, allowanceOf } from "../allowances";
 import type { Outlook } from "../changes";
 import { clusterTypes, type Context, resourceRules } from "./resource-rules";
 
@@ -8,8 +8,8 @@ export interface Violation {
   /** Name of the resource in the program. */
   readonly name: string;
   readonly message: string;
-  /** Whether an allowance covers it. */
-  readonly allowed: boolean;
+  /** The allowance that covers it, if any. */
+  readonly allowance?: Allowance;
 }
 
 /** The policy that looks at what happens to a resource, which a policy pack is not told. */
@@ -27,7 +27,11 @@ export function violations(
 ): Violation[] {
   const { stack, production } = context;
   const taken = changes.filter(
-    ({ op, type }) => production && clusterTypes.includes(type) && (op === "replace" || op === "delete"),
+    // A provider that is replaced stands for another cluster.
+    ({ op, type }) =>
+      production &&
+      [...clusterTypes, "pulumi:providers:kubernetes"].includes(type) &&
+      (op === "replace" || op === "delete"),
   );
   return [
     ...taken.map(({ op, name, causes }) => ({
@@ -42,5 +46,8 @@ export function violations(
         rule.violations(resource, context).map((message) => ({ policy: rule.name, name: resource.name, message })),
       ),
     ),
-  ].map((found) => ({ ...found, allowed: isAllowed(allowances, { ...found, stack }, now) }));
+  ].map((found) => {
+    const allowance = allowanceOf(allowances, { ...found, stack }, now);
+    return { ...found, ...(allowance === undefined ? {} : { allowance }) };
+  });
 }

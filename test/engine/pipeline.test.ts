@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
-import { passphraseCipher } from "../../local/plan/cipher";
+import { passphraseCipher, passphraseOpens } from "../../local/plan/cipher";
 import { kubeconfig } from "../support/stacks";
 import { filledExample } from "../support/examples";
 import { startEngine, type TestEngine } from "../support/engine";
@@ -80,7 +80,7 @@ describe("The pipeline of a merge request, on a real engine", () => {
       "stacks/Pulumi.metal.yaml": metal.file,
       "stacks/Pulumi.google.yaml": google.file,
       ".gitlab-ci.yml": stringify({
-        include: [{ local: "/ci/pipeline.yml", inputs: { stacks: ["local", "metal", "google"] } }],
+        include: [{ local: "/ci/pipeline.yml", inputs: { stacks: ["local", "metal", "google", "nowhere"] } }],
       }),
     });
     api.open(7);
@@ -101,10 +101,10 @@ describe("The pipeline of a merge request, on a real engine", () => {
     await api.stop();
   });
 
-  /** The variables of the project's settings: those of production are for its environment alone. */
+  /** The variables of the project's settings, but for production's, which are protected. */
   const variables = (more: Readonly<Record<string, string>> = {}): Record<string, ProjectVariable> => ({
     ...projectVariables(engine, api, token),
-    PULUMI_CONFIG_PASSPHRASE: { "preview/local": passphrase, production: productionPassphrase },
+    PULUMI_CONFIG_PASSPHRASE: { "preview/local": passphrase },
     ...more,
   });
 
@@ -115,12 +115,12 @@ describe("The pipeline of a merge request, on a real engine", () => {
   }
 
   /** Nothing that a job printed, kept or posted holds a secret. */
-  async function assertNoSecret(run: PipelineRun): Promise<void> {
+  async function assertNoSecret(run: PipelineRun, but: readonly string[] = []): Promise<void> {
     const told = [run.all, ...api.asked.map(({ body }) => JSON.stringify(body))];
     for (const { log, artifacts } of run.jobs.values()) {
       told.push(log, ...(await filesBelow(artifacts)).values());
     }
-    for (const canary of canaries)
+    for (const canary of canaries.filter((each) => !but.includes(each)))
       for (const form of [canary, Buffer.from(canary).toString("base64"), encodeURIComponent(canary)])
         assert.ok(!told.some((text) => text.includes(form)), `${form.slice(0, 20)}... is told`);
   }
@@ -148,7 +148,11 @@ describe("The pipeline of a merge request, on a real engine", () => {
       await set(folder, "local", "gitlab-workspaces:domain", "moved.example.test");
       await set(folder, "metal", "gitlab-workspaces:ingress", { controller: "nginx" });
       const file = join(folder, "stacks", "Pulumi.google.yaml");
-      await writeFile(file, (await readFile(file, "utf8")).replaceAll("europe-west1", "europe-west4"));
+      const text = await readFile(file, "utf8");
+      const { config } = parse(text) as { config: Record<string, object> };
+      await writeFile(file, text.replaceAll("europe-west1", "europe-west4"));
+      const open = { apiCidrs: ["0.0.0.0/0"], allowPublicApi: true, location: "europe-west4" };
+      await set(folder, "google", "gitlab-workspaces:cluster", { ...config["gitlab-workspaces:cluster"], ...open });
     });
     const run = await project.run(await project.mergeRequest(), previews, { variables: variables() });
     await assertNoSecret(run);
@@ -163,9 +167,9 @@ describe("The pipeline of a merge request, on a real engine", () => {
     assert.deepEqual(JSON.parse(local!.get("report.json") ?? ""), { create: 1, update: 6, delete: 1 });
     const lines = (local!.get("comment.md") ?? "").split("\n");
     assert.equal(lines[0], "### Stack `local`: **1 replaced**, 6 changed");
-    assert.equal(lines[2], "> [!caution] What people lose");
+    assert.equal(lines[4], "> [!caution] What people lose");
     assert.match(
-      lines[3] ?? "",
+      lines[5] ?? "",
       /moves to another domain.*\(`https:\/\/workspaces\.example\.test`, `https:\/\/moved\.example\.test`\)/,
     );
     assert.match(lines.join("\n"), /update `kubernetes:helm\.sh\/v3:Release` `workspaces-proxy`: .*`values\.ingress/);
@@ -178,7 +182,7 @@ describe("The pipeline of a merge request, on a real engine", () => {
       /policies refuse this\n> - \*\*no-retired-ingress\*\*, `ingress-nginx`/i,
     );
     assert.match(metal!.get("comment.md") ?? "", /The ingress controller is taken away/);
-    assert.match(metal!.get("comment.md") ?? "", /This is a production stack: its job holds no key and no credentials/);
+    assert.match(metal!.get("comment.md") ?? "", /This is a production stack: its job holds nothing that opens/);
     assert.deepEqual(
       (JSON.parse(metal!.get("code-quality.json") ?? "") as { check_name: string; severity: string }[]).map(
         ({ check_name, severity }) => `${check_name} ${severity}`,
@@ -188,7 +192,11 @@ describe("The pipeline of a merge request, on a real engine", () => {
     assert.deepEqual(JSON.parse(google!.get("report.json") ?? ""), { create: 6, update: 0, delete: 6 });
     assert.match(
       google!.get("comment.md") ?? "",
-      /^### Stack `google`: \*\*6 replaced\*\*\n\n> \[!caution\] What people lose\n> - The cluster/,
+      /^### Stack `google`: \*\*6 replaced\*\*\n\n<sub>.*<\/sub>\n\n> \[!caution\] What people lose\n> - The cluster/,
+    );
+    assert.match(
+      google!.get("comment.md") ?? "",
+      /> - \*\*no-public-api\*\*, `workspaces`: `The Kubernetes API is open to every/,
     );
     assert.match(
       job(run, "preview: [google]").log,
@@ -257,17 +265,23 @@ describe("The pipeline of a merge request, on a real engine", () => {
       await writeFile(program, changed);
       const pipeline = join(folder, "ci", "pipeline.yml");
       const yaml = await readFile(pipeline, "utf8");
-      const edited = yaml.replace(
-        '    - node --import tsx ci/cli.ts preview "$STACK"\n',
-        '    - env\n    - cat stacks/*.yaml\n    - node --import tsx local/cli.ts plan "$STACK" --full\n    - node --import tsx ci/cli.ts preview "$STACK"\n',
-      );
-      assert.notEqual(edited, yaml);
+      // An environment of its own choice, too: a scope is no wall.
+      const edited = yaml
+        .replace("    name: preview/$STACK\n    action: access", "    name: production\n    action: access")
+        .replace(
+          '    - node --import tsx ci/cli.ts preview "$STACK"\n',
+          '    - env | grep -v MERGE_REQUEST_TOKEN\n    - cat stacks/*.yaml\n    - node --import tsx local/cli.ts plan "$STACK" --full\n    - node --import tsx ci/cli.ts preview "$STACK"\n',
+        );
+      assert.match(edited, /name: production\n/);
+      assert.match(edited, /cat stacks/);
       await writeFile(pipeline, edited);
     });
     const run = await project.run(await project.mergeRequest(), ["preview: [metal]"], {
-      variables: variables({ MERGE_REQUEST_TOKEN: "" }),
+      variables: variables(),
+      ofProtected: { PULUMI_CONFIG_PASSPHRASE: { production: productionPassphrase } },
     });
-    await assertNoSecret(run);
+    // It does hold that token, as every job does.
+    await assertNoSecret(run, [token]);
     const { log } = job(run, "preview: [metal]");
     assert.match(log, /STOLEN .*stand-in-/, "the program has printed what it was given");
     assert.match(log, /^.*GITLAB_OIDC|CI_JOB_ID=/m, "so has the pipeline");
@@ -277,6 +291,8 @@ describe("The pipeline of a merge request, on a real engine", () => {
     const run = await project.run(await project.mergeRequest(), ["preview: [metal]"], {
       variables: variables({ PULUMI_CONFIG_PASSPHRASE: productionPassphrase }),
     });
+    const { encryptionsalt } = parse(await readFile(engine.engine.stackConfig, "utf8")) as { encryptionsalt: string };
+    assert.ok(await passphraseOpens(passphrase, encryptionsalt), "it is known by what the CLI writes");
     assert.equal(job(run, "preview: [metal]").status, "failed");
     assert.match(job(run, "preview: [metal]").log, /error: This job holds the passphrase of a production stack/);
   });
@@ -293,14 +309,19 @@ describe("The pipeline of a merge request, on a real engine", () => {
     });
     const { status, log } = job(run, "preview: [local]");
     assert.equal(status, "passed", log);
-    assert.match(log, /This merge request comes from a fork: its job holds no key/);
+    assert.match(log, /This merge request comes from a fork: its job holds nothing/);
     assert.match(log, /No comment: a merge request from a fork gets no token/);
     assert.equal(api.asked.length, asked);
   });
 
   it("names every variable that is missing, and a stack that is not there", async () => {
     const rest = without(variables(), "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE");
-    const run = await project.run(await project.mergeRequest(), ["preview: [local]"], { variables: rest });
+    const jobs = ["preview: [local]", "preview: [nowhere]"];
+    const run = await project.run(await project.mergeRequest(), jobs, { variables: rest });
+    assert.match(
+      job(run, "preview: [nowhere]").log,
+      /error: There is no stack config stacks\/Pulumi\.nowhere\.yaml\..*\n.*In stacks\/ there are: /,
+    );
     assert.equal(job(run, "preview: [local]").status, "failed");
     assert.match(
       job(run, "preview: [local]").log,

@@ -22,6 +22,9 @@ const state = ".gitlab-ci-local";
 /** A CI/CD variable as a project's settings have it: its value, or one for each environment scope. */
 export type ProjectVariable = string | Readonly<Record<string, string>>;
 
+/** Variables by name, each of them as often as it has been set. */
+export type ProjectVariables = Readonly<Record<string, ProjectVariable>>;
+
 /** What starts a pipeline, as the variables that GitLab predefines for it; those of a branch are absent in a merge request's. */
 export interface Trigger {
   readonly predefined: Readonly<Record<string, string>>;
@@ -91,12 +94,17 @@ export interface PipelineProject {
   expanded(trigger: Trigger): Promise<Record<string, unknown>>;
   /**
    * Runs jobs by name, each in a folder of its own; never throws for one that fails.
-   * @param options variables are those of the project's settings, and never get onto a command line.
+   * @param options variables are those of the project's settings, and never get onto a command line; `ofProtected` are there
+   * in pipelines of protected branches alone, which is decided here: gitlab-ci-local knows no protection.
    */
   run(
     trigger: Trigger,
     jobs: readonly string[],
-    options?: { readonly variables?: Readonly<Record<string, ProjectVariable>>; readonly install?: Install },
+    options?: {
+      readonly variables?: ProjectVariables;
+      readonly ofProtected?: ProjectVariables;
+      readonly install?: Install;
+    },
   ): Promise<PipelineRun>;
   remove(): Promise<void>;
 }
@@ -255,13 +263,14 @@ export async function pipelineProject(files: Readonly<Record<string, string>> = 
       if (exitCode !== 0) throw new Error(all);
       return parse(stdout) as Record<string, unknown>;
     },
-    async run(trigger, jobs, { variables = {}, install = "linked" } = {}) {
+    async run(trigger, jobs, { variables = {}, ofProtected = {}, install = "linked" } = {}) {
       for (const left of ["artifacts", "builds", "output"])
         await rm(join(folder, state, left), { recursive: true, force: true });
       const settings = {
         // What npm has downloaded on this machine; a variable of the project's goes before one of the file's.
         NPM_CONFIG_CACHE: process.env["npm_config_cache"] ?? join(homedir(), ".npm"),
         ...variables,
+        ...(trigger.predefined["CI_COMMIT_BRANCH"] === "main" ? ofProtected : {}),
       };
       if (install === "linked") await writeFile(join(bin, "npm"), linkingNpm, { mode: 0o755 });
       else await rm(join(bin, "npm"), { force: true });

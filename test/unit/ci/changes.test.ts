@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { type Change, compared, outlook } from "../../../ci/changes";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Change, compared, outlook, programIgnores, programReplaces } from "../../../ci/changes";
 import { configChanges } from "../../../ci/config-changes";
 import { consequences } from "../../../ci/consequences";
 import { counts } from "../../../ci/comment";
@@ -23,12 +25,29 @@ function planned(type: string, name: string, inputs: Record<string, unknown>): E
   return step("create", type, name, { new: { inputs } });
 }
 
+const at = (path: string, value: string): Record<string, unknown> => {
+  const [name = "", inner] = path.split(".");
+  return { [name]: inner === undefined ? value : { [inner]: value } };
+};
+
+/** The text up to the bracket that closes the list it begins in. */
+function upToBracket(text: string): string {
+  let depth = 1;
+  for (const [index, part] of [...text.matchAll(/"[^"]*"|[[\]]/g)].map(
+    ({ 0: part, index }) => [index, part] as const,
+  )) {
+    if (part === "[") depth++;
+    if (part === "]" && --depth === 0) return text.slice(0, index);
+  }
+  return text;
+}
+
 const brief = ({ op, type, name, paths, causes }: Change): unknown => ({ op, type, name, paths, causes });
 
 describe("What changes for a stack", () => {
   describe("by a preview", () => {
     it("counts a replacement once, with the paths that ask for it, and leaves out what stays, components and providers", () => {
-      const { changes } = outlook([
+      const { changes, resources } = outlook([
         step("same", "kubernetes:core/v1:Namespace", "kept"),
         step("update", "gitlab-workspaces:platform:WorkspacesProxy", "component"),
         step("update", "pulumi:providers:gcp", "default"),
@@ -58,6 +77,16 @@ describe("What changes for a stack", () => {
         { op: "create", type: "kubernetes:core/v1:Secret", name: "new", paths: [], causes: [] },
       ]);
       assert.deepEqual(counts(changes), { create: 2, update: 1, delete: 2 });
+      assert.deepEqual(
+        resources.map(({ type, name }) => `${type} ${name}`),
+        [
+          "pulumi:pulumi:Stack outputs",
+          "kubernetes:core/v1:Namespace kept",
+          "gcp:container/cluster:Cluster workspaces",
+          "kubernetes:helm.sh/v3:Release traefik",
+          "kubernetes:core/v1:Secret new",
+        ],
+      );
     });
 
     it("shows no output that is secret or not known", () => {
@@ -98,13 +127,16 @@ describe("What changes for a stack", () => {
         ["aws:eks/cluster:Cluster", "roleArn"],
         ["azure-native:containerservice:ManagedCluster", "location"],
         ["civo:index/firewall:Firewall", "networkId"],
+        // What the program asks to be replaced.
+        ["civo:index/kubernetesCluster:KubernetesCluster", "pools.size"],
+        ["aws:eks/cluster:Cluster", "computeConfig"],
         ["kubernetes:helm.sh/v3:Release", "namespace"],
         ["pulumi:providers:kubernetes", "clusterIdentifier"],
         ["random:index/randomPassword:RandomPassword", "length"],
       ];
       for (const [type, path] of replaced)
         assert.deepEqual(
-          between([planned(type, "x", { [path]: "one" })], [planned(type, "x", { [path]: "other" })]),
+          between([planned(type, "x", at(path, "one"))], [planned(type, "x", at(path, "other"))]),
           [{ op: "replace", type, name: "x", paths: [path], causes: [path] }],
           `${type} ${path}`,
         );
@@ -116,6 +148,45 @@ describe("What changes for a stack", () => {
         ),
         [{ op: "update", type, name: "x", paths: ["values.list[1].a", "values.more"], causes: [] }],
       );
+    });
+
+    it("knows that a range of addresses may grow, and that a smaller one is another", () => {
+      const type = "gcp:compute/subnetwork:Subnetwork";
+      const op = (before: string, after: string): unknown =>
+        between([planned(type, "x", { ipCidrRange: before })], [planned(type, "x", { ipCidrRange: after })]);
+      assert.deepEqual(op("10.0.0.0/20", "10.0.0.0/18"), [
+        { op: "update", type, name: "x", paths: ["ipCidrRange"], causes: [] },
+      ]);
+      assert.deepEqual(op("10.0.0.0/18", "10.0.0.0/20"), [
+        { op: "replace", type, name: "x", paths: ["ipCidrRange"], causes: ["ipCidrRange"] },
+      ]);
+    });
+
+    it("goes by what the program itself has replaced and ignored, all of it", async () => {
+      const folder = join(__dirname, "..", "..", "..", "src", "clusters");
+      const texts = await Promise.all(
+        (await readdir(folder))
+          .filter((file) => file.endsWith(".ts"))
+          .map((file) => readFile(join(folder, file), "utf8")),
+      );
+      const told = (option: string): string[] => [
+        ...new Set(
+          texts
+            .flatMap((text) => text.split(`${option}: [`).slice(1))
+            .map(upToBracket)
+            .flatMap((list) =>
+              [...list.matchAll(/"([^"]*)"/g)].map(([, path = ""]) => path.replaceAll(/\[\d+\]/g, "[*]")),
+            ),
+        ),
+      ];
+      const known = (paths: object): string[] => [...new Set(Object.values(paths).flat() as string[])];
+      assert.deepEqual(told("replaceOnChanges").sort(), known(programReplaces).sort());
+      // Those are ignored only where the stack config does not set them, and then they are not among the inputs.
+      const whereUnset = ["kubernetesVersion", "orchestratorVersion", "agentPoolProfiles[*].orchestratorVersion"];
+      assert.deepEqual(told("ignoreChanges").sort(), [...known(programIgnores), ...whereUnset].sort());
+      const ignored = { initialNodeCount: 1 };
+      const type = "gcp:container/nodePool:NodePool";
+      assert.deepEqual(between([planned(type, "x", ignored)], [planned(type, "x", { initialNodeCount: 2 })]), []);
     });
 
     it("tells what is new and what is gone", () => {
@@ -135,8 +206,10 @@ describe("What changes for a stack", () => {
       paths: [],
       causes: [],
     });
+    const outputs = { type: "pulumi:pulumi:Stack", name: "outputs", inputs: {} };
+    const kept = { type: "kubernetes:core/v1:Namespace", name: "kept", inputs: {} };
     const told = (...changes: Change[]): string[] =>
-      consequences({ changes, resources: [], outputs: { before: {}, after: {} } }).map(
+      consequences({ changes, resources: [outputs, kept], outputs: { before: {}, after: {} } }).map(
         ({ level, text }) => `${level}: ${text}`,
       );
 
@@ -190,7 +263,16 @@ describe("What changes for a stack", () => {
       });
 
     it("says nothing of a loss where everything is new", () => {
-      assert.deepEqual(told(change("create", "kubernetes:core/v1:Secret", "workspaces-proxy-tls-domain")), []);
+      const changes = [change("create", "kubernetes:core/v1:Secret", "workspaces-proxy-tls-domain")];
+      const made = { type: "kubernetes:core/v1:Secret", name: "workspaces-proxy-tls-domain", inputs: {} };
+      const outlooks = [
+        [outputs, kept, made],
+        [outputs, made],
+      ].map((resources) => consequences({ changes, resources, outputs: { before: {}, after: {} } }));
+      assert.deepEqual(
+        outlooks.map(({ length }) => length),
+        [1, 0],
+      );
     });
 
     it("shows where the proxy moves to", () => {

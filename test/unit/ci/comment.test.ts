@@ -47,8 +47,18 @@ describe("The comment on a merge request", () => {
           }),
         ),
         violations: [
-          { policy: "no-cluster-replacement", name: "workspaces", message: "It would be replaced.", allowed: false },
-          { policy: "no-public-api", name: "workspaces", message: "It is open.", allowed: true },
+          { policy: "no-cluster-replacement", name: "workspaces", message: "It would be replaced." },
+          {
+            policy: "no-public-api",
+            name: "workspaces",
+            message: "It is open.",
+            allowance: {
+              policy: "no-public-api",
+              name: "workspaces",
+              reason: "until the office has an address",
+              until: "2027-01-31",
+            },
+          },
         ],
         config: { settings: ["gitlab-workspaces:cluster"], secrets: ["gitlab-workspaces:tlsKey"], certificates: [] },
         warnings: ["agents[0] is cluster-admin"],
@@ -58,29 +68,29 @@ describe("The comment on a merge request", () => {
       body,
       [
         "### Stack `staging`: **1 replaced**, 1 new",
+        "<sub>Commit `0123456789ab` in [this job](https://gitlab.example.test/-/jobs/1). Previewed with `pulumi preview` against the stack's state; `up` may find what only a cluster or a cloud knows.</sub>",
         "> [!caution] What people lose\n> - The cluster is taken away: all workspaces on it are lost, with every file in them that was not pushed. Have people push their work and terminate their workspaces first. (`workspaces`)",
         "> [!caution] Policies refuse this\n> - **no-cluster-replacement**, `workspaces`: `It would be replaced.`",
         "**Replaced or deleted**\n\n- replace `gcp:container/cluster:Cluster` `workspaces`, because of `location`",
-        "**Allowed for now, by ci/allowances.yaml**\n\n- **no-public-api**, `workspaces`: `It is open.`",
+        "**Allowed for now, by ci/allowances.yaml**\n\n- **no-public-api**, `workspaces`: `It is open.`, until `2027-01-31`: `until the office has an address`",
         "**Warnings**\n\n- `agents[0] is cluster-admin`",
         "**Stack config**\n\n- `gitlab-workspaces:cluster` changes\n- `gitlab-workspaces:tlsKey` is a secret that is set, exchanged or removed; its value is not shown",
-        "<details><summary>All changes: 2</summary>\n\n- replace `gcp:container/cluster:Cluster` `workspaces`, because of `location`\n- create `kubernetes:core/v1:Secret` `new`\n\n</details>",
-        "<sub>Commit `0123456789ab` in [this job](https://gitlab.example.test/-/jobs/1). Previewed with `pulumi preview` against the stack's state; `up` may find what only a cluster or a cloud knows.</sub>\n",
+        "<details><summary>All other changes: 1</summary>\n\n- create `kubernetes:core/v1:Secret` `new`\n\n</details>\n",
       ].join("\n\n"),
     );
   });
 
   it("says plainly that nothing changes", () => {
-    assert.match(comment(origin, previewed()), /^### Stack `staging`: no changes\n\n<sub>Commit/);
+    assert.match(comment(origin, previewed()), /^### Stack `staging`: no changes\n\n<sub>Commit.*<\/sub>\n$/);
   });
 
   it("says of a plan that it used no key, and what it was compared with", () => {
     const of = (source: Previewed["source"]): string => comment(origin, previewed({ source }));
     assert.match(
       of({ kind: "plan", why: "production" }),
-      /production stack: its job holds no key and no credentials.*compared/,
+      /production stack: its job holds nothing that opens the stack's secrets.*compared/,
     );
-    assert.match(of({ kind: "plan", why: "fork" }), /from a fork: its job holds no key/);
+    assert.match(of({ kind: "plan", why: "fork" }), /from a fork: its job holds nothing/);
     assert.match(of({ kind: "plan", why: "production", alone: "it is new" }), /everything is new.*`it is new`/);
   });
 
@@ -93,7 +103,7 @@ describe("The comment on a merge request", () => {
         previewed({
           outlook: outlook(change("delete", hostile, hostile, { paths: [hostile], causes: [hostile] })),
           warnings: [hostile],
-          violations: [{ policy: "no-public-api", name: hostile, message: hostile, allowed: false }],
+          violations: [{ policy: "no-public-api", name: hostile, message: hostile }],
           config: {
             settings: [hostile],
             secrets: [hostile],
@@ -116,7 +126,10 @@ describe("The comment on a merge request", () => {
     const failed = failedComment(origin, { kind: "preview" }, [
       "error: gitlab-workspaces:domain is missing\n  npx pulumi config set",
     ]);
-    assert.match(failed, /^### Stack `staging`: the preview failed\n\n> \[!caution\] Nothing is known/);
+    assert.match(
+      failed,
+      /^### Stack `staging`: the preview failed\n\n<sub>.*<\/sub>\n\n> \[!caution\] Nothing is known/,
+    );
     assert.match(failed, /```text\nerror: gitlab-workspaces:domain is missing\n {2}npx pulumi config set\n```/);
     const many = Array.from({ length: 300 }, (_, index) => change("create", "kubernetes:core/v1:Secret", `s${index}`));
     assert.match(comment(origin, previewed({ outlook: outlook(...many) })), /- and 100 more\n\n<\/details>/);

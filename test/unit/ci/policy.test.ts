@@ -41,8 +41,17 @@ describe("Policies of a merge request", () => {
       ],
       ["azure-native:containerservice:ManagedCluster", { tags: labels }],
       [
+        "azure-native:containerservice:ManagedCluster",
+        { tags: labels, apiServerAccessProfile: { authorizedIPRanges: [] } },
+      ],
+      ["aws:eks/cluster:Cluster", { tags: labels, vpcConfig: { publicAccessCidrs: ["128.0.0.0/1", "0.0.0.0/1"] } }],
+      ["civo:index/firewall:Firewall", { createDefaultRules: true }],
+      [
         "civo:index/firewall:Firewall",
-        { ingressRules: [{ action: "allow", portRange: "1-65535", cidrs: ["0.0.0.0/0"] }] },
+        {
+          createDefaultRules: false,
+          ingressRules: [{ action: "allow", portRange: "1-65535", cidrs: ["0.0.0.0/0"] }],
+        },
       ],
     ];
     for (const [type, inputs] of open)
@@ -68,6 +77,7 @@ describe("Policies of a merge request", () => {
         [
           "civo:index/firewall:Firewall",
           {
+            createDefaultRules: false,
             ingressRules: [
               { action: "allow", portRange: "443", cidrs: ["0.0.0.0/0"] },
               { action: "allow", portRange: "6443", cidrs: ["192.0.2.0/24"] },
@@ -96,14 +106,19 @@ describe("Policies of a merge request", () => {
             template: { spec: { requirements: [{ key: "kubernetes.io/arch", operator: "In", values: ["arm64"] }] } },
           },
         },
-        "arm64",
+        "A NodePool without the requirement kubernetes.io/arch In [amd64]",
+      ],
+      [
+        "azure-native:containerservice:AgentPool",
+        { vmSize: "Standard_ND128isr_GB200_v6", tags: labels },
+        "Standard_ND128isr_GB200_v6",
       ],
     ];
     for (const [type, inputs, machine] of machines)
       it(`refuses ${machine} in ${type}`, () => {
         const [violation, ...others] = found(type, inputs);
         assert.equal(violation?.policy, "no-arm64-nodes");
-        assert.ok(violation.message.startsWith(`${machine} is arm64`), violation.message);
+        assert.ok(violation.message.startsWith(`${machine} is or may be arm64`), violation.message);
         assert.deepEqual(others, []);
       });
 
@@ -190,6 +205,7 @@ describe("Policies of a merge request", () => {
       "aws:eks/cluster:Cluster",
       "azure-native:containerservice:ManagedCluster",
       "civo:index/kubernetesCluster:KubernetesCluster",
+      "pulumi:providers:kubernetes",
     ])
       for (const op of ["replace", "delete"] as const)
         it(`refuses to ${op} a ${type} in production`, () => {
@@ -197,7 +213,7 @@ describe("Policies of a merge request", () => {
           const [violation] = found("aws:eks/cluster:Cluster", inputs, { production: true, changes });
           assert.equal(violation?.policy, "no-cluster-replacement");
           assert.match(violation.message, /every workspace on it would be lost/);
-          assert.equal(violation.allowed, false);
+          assert.equal(violation.allowance, undefined);
         });
 
     it("says nothing of a stack that is not in production, or of a cluster that stays", () => {
@@ -208,12 +224,12 @@ describe("Policies of a merge request", () => {
 
     it("is allowed by name until a day, and by nothing else", () => {
       const allowance = { policy: "no-cluster-replacement", name: "workspaces", until: "2026-11-21" };
-      const is = (change: Partial<typeof allowance>): boolean | undefined =>
+      const is = (change: Partial<typeof allowance>): boolean =>
         found("aws:eks/cluster:Cluster", inputs, {
           production: true,
           changes: [cluster],
           allowed: [{ ...allowance, ...change }],
-        })[0]?.allowed;
+        })[0]?.allowance !== undefined;
       assert.equal(is({}), true);
       assert.equal(is({ until: "2026-11-20" }), false);
       assert.equal(is({ name: "another" }), false);

@@ -200,7 +200,7 @@ describe("The pipeline of a merge request, on a real engine", () => {
     );
     assert.match(
       job(run, "preview: [google]").log,
-      /error: no-cluster-replacement: workspaces: .*location.*\n.*ci\/allowances\.yaml/,
+      /error: no-cluster-replacement: workspaces: .*location.*\n(.*\n)?.*ci\/allowances\.yaml/,
     );
 
     assert.deepEqual(

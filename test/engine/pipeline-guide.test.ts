@@ -16,8 +16,10 @@ const readersSecrets = {
   "personal-access-token.txt": "glpat-canary-personal",
   "kubeconfig.yaml": "canary-kubeconfig-staging",
   "review-kubeconfig.yaml": "canary-kubeconfig-review",
-  "oauth-client-secret.txt": "canary-oauth-secret",
-  "agent-token.txt": "canary-agent-token",
+  "oauth-client-secret.txt": "canary-oauth-secret-staging",
+  "review-oauth-client-secret.txt": "canary-oauth-secret-review",
+  "agent-token.txt": "canary-agent-token-staging",
+  "review-agent-token.txt": "canary-agent-token-review",
   "privkey.pem": "canary-tls-key",
 } as const;
 
@@ -30,6 +32,7 @@ describe("The guide of the pipeline", () => {
   let api: GitLabApi;
   let environment: NodeJS.ProcessEnv;
   let printed: string;
+  let values: Record<string, string>;
 
   const git = (...arguments_: readonly string[]) => execa("git", arguments_, { env: environment, extendEnv: false });
 
@@ -45,7 +48,11 @@ describe("The guide of the pipeline", () => {
     await git("clone", "--quiet", "--bare", tree, bare);
     await git("-C", bare, "config", "receive.advertisePushOptions", "true");
     const hook = join(bare, "hooks", "pre-receive");
-    await writeFile(hook, `#!/bin/sh\nenv | grep ^GIT_PUSH_OPTION_ | sort > '${join(scratch, "push-options")}'\n`);
+    const to = join(scratch, "push-options");
+    await writeFile(
+      hook,
+      `#!/bin/sh\nread -r _ _ ref\nenv | grep ^GIT_PUSH_OPTION_ | sort > '${to}'-"\${ref#refs/heads/}"\n`,
+    );
     await chmod(hook, 0o755);
     return bare;
   }
@@ -62,6 +69,28 @@ describe("The guide of the pipeline", () => {
     }
   }
 
+  const page = (heading: string): readonly string[] => section("../pipeline.md", heading).commands;
+  const guide = () => page("From clone to the first green merge request pipeline");
+  const step = (words: string): string =>
+    guide().find((block) => block.includes(words)) ?? assert.fail(`no step of the guide has ${words}`);
+
+  /** Does what stands on the page, with everything that the reader replaces. */
+  async function shell(blocks: readonly string[], cwd = clone): Promise<{ all: string; exitCode: number | undefined }> {
+    const script = blocks.join("\n").replaceAll(/<([a-z][a-z-]*)>/g, (placeholder, name: string) => {
+      const value = values[name];
+      return value ?? assert.fail(`nothing is said about ${placeholder}`);
+    });
+    const { all, exitCode } = await execa("bash", ["-c", script], {
+      cwd,
+      env: environment,
+      extendEnv: false,
+      stdin: "ignore",
+      reject: false,
+      all: true,
+    });
+    return { all: all ?? "", exitCode };
+  }
+
   before(async function () {
     this.timeout(3_600_000);
     const pulumi = await ensurePulumiCli(progressTo());
@@ -70,6 +99,7 @@ describe("The guide of the pipeline", () => {
       bin: "bin",
       home: "home",
       state: "state",
+      reviews: "reviews",
       cli: join("pulumi", "versions", versions.pulumi, "bin"),
     };
     for (const folder of Object.values(folders)) await mkdir(join(scratch, folder), { recursive: true });
@@ -98,30 +128,25 @@ describe("The guide of the pipeline", () => {
     const repository = await remote();
     await recorded(join(scratch, folders.bin));
 
-    const values: Readonly<Record<string, string>> = {
-      repository: repository,
+    values = {
+      repository,
       backend: `file://${join(scratch, folders.state)}`,
+      "review-backend": `file://${join(scratch, folders.reviews)}`,
+      "preview-role": "arn:aws:iam::123456789012:role/preview",
+      "review-role": "arn:aws:iam::123456789012:role/review",
       api: api.url,
       project: "platform%2Fworkspaces",
       expiry,
     };
     clone = join(scratch, "gitlab-workspaces");
-    const { commands } = section("../pipeline.md", "From clone to the first green merge request pipeline");
+    const commands = guide();
     assert.equal(commands[1], "npm ci", "the packages of the clone are those of this project");
-    const script = commands
-      .map((block, index) => (index === 1 ? `ln -s '${join(project, "node_modules")}' node_modules` : block))
-      .join("\n")
-      .replaceAll(/<([a-z]+)>/g, (placeholder, name: string) => values[name] ?? placeholder);
-    const { all, exitCode } = await execa("bash", ["-c", `set -euo pipefail\n${script}`], {
-      cwd: scratch,
-      env: environment,
-      extendEnv: false,
-      stdin: "ignore",
-      reject: false,
-      all: true,
-    });
-    printed = all ?? "";
-    assert.equal(exitCode, 0, all);
+    const done = await shell(
+      ["set -euo pipefail", ...commands.with(1, `ln -s '${join(project, "node_modules")}' node_modules`)],
+      scratch,
+    );
+    printed = done.all;
+    assert.equal(done.exitCode, 0, printed);
   });
 
   after(async () => {
@@ -141,12 +166,19 @@ describe("The guide of the pipeline", () => {
       api.variables.map(({ value, ...rest }) => ({ ...rest, long: value.length >= 20 })),
       [
         { key: "PULUMI_BACKEND_URL", environment_scope: "*", masked: false, raw: false },
+        { key: "PULUMI_BACKEND_URL", environment_scope: "review/*", masked: false, raw: false },
         { key: "PULUMI_CONFIG_PASSPHRASE", environment_scope: "preview/staging", masked: true, raw: true },
         { key: "PULUMI_CONFIG_PASSPHRASE", environment_scope: "review/*", masked: true, raw: true },
+        { key: "AWS_ROLE_ARN", environment_scope: "preview/staging", masked: false, raw: false },
+        { key: "AWS_ROLE_ARN", environment_scope: "review/*", masked: false, raw: false },
         { key: "MERGE_REQUEST_TOKEN", environment_scope: "*", masked: true, raw: true },
       ].map((variable) => ({ ...common, ...variable, long: true })),
     );
-    assert.equal(api.variables[3]!.value, token);
+    assert.equal(api.variables.at(-1)!.value, token);
+    for (const key of ["PULUMI_BACKEND_URL", "AWS_ROLE_ARN"]) {
+      const set = api.variables.filter((variable) => variable.key === key).map(({ value }) => value);
+      assert.equal(new Set(set).size, 2, `review environments have a ${key} of their own`);
+    }
     assert.notEqual(passphrase("preview/staging"), passphrase("review/*"));
   });
 
@@ -169,19 +201,27 @@ describe("The guide of the pipeline", () => {
     });
   });
 
-  it("has the sweeper run each hour on the default branch", () => {
+  it("has the sweeper run each hour on a branch of its own, which has the pipeline", async () => {
     assert.deepEqual(
       api.schedules.map(({ cron, ref, active }) => ({ cron, ref, active })),
-      [{ cron: "17 * * * *", ref: "refs/heads/main", active: true }],
+      [{ cron: "17 * * * *", ref: "refs/heads/sweeper", active: true }],
     );
+    const bare = join(scratch, "remote.git");
+    const { stdout } = await git("-C", bare, "show", "sweeper:.gitlab-ci.yml");
+    assert.match(stdout, /review-domain: review\.example\.com/);
+    const { stdout: heads } = await git("-C", bare, "rev-parse", "sweeper", "merge-request-pipeline");
+    assert.equal(new Set(heads.split("\n")).size, 1);
   });
 
   it("pushes a branch and opens its merge request with that", async () => {
-    assert.deepEqual((await readFile(join(scratch, "push-options"), "utf8")).trim().split("\n"), [
-      "GIT_PUSH_OPTION_0=merge_request.create",
-      "GIT_PUSH_OPTION_1=merge_request.target=main",
-      "GIT_PUSH_OPTION_COUNT=2",
-    ]);
+    assert.deepEqual(
+      (await readFile(join(scratch, "push-options-merge-request-pipeline"), "utf8")).trim().split("\n"),
+      [
+        "GIT_PUSH_OPTION_0=merge_request.create",
+        "GIT_PUSH_OPTION_1=merge_request.target=main",
+        "GIT_PUSH_OPTION_COUNT=2",
+      ],
+    );
     const { stdout } = await git(
       ...["-C", join(scratch, "remote.git"), "diff", "--name-only", "main", "merge-request-pipeline"],
     );
@@ -190,21 +230,21 @@ describe("The guide of the pipeline", () => {
   });
 
   it("encrypts each stack to a passphrase of its own, which opens no other", async () => {
-    const read = (stack: string, scope: string) =>
+    const read = (stack: string, scope: string, state: string) =>
       execa("npx", ["pulumi", "config", "get", "--stack", stack, "gitlab-workspaces:oauthClientSecret"], {
         cwd: clone,
         env: {
           ...environment,
-          PULUMI_BACKEND_URL: `file://${join(scratch, "state")}`,
+          PULUMI_BACKEND_URL: values[state],
           PULUMI_CONFIG_PASSPHRASE: passphrase(scope),
         },
         extendEnv: false,
         reject: false,
         all: true,
       });
-    assert.equal((await read("staging", "preview/staging")).stdout.trim(), "canary-oauth-secret");
-    assert.equal((await read("review", "review/*")).stdout.trim(), "canary-oauth-secret");
-    const refused = await read("staging", "review/*");
+    assert.equal((await read("staging", "preview/staging", "backend")).stdout.trim(), "canary-oauth-secret-staging");
+    assert.equal((await read("review", "review/*", "review-backend")).stdout.trim(), "canary-oauth-secret-review");
+    const refused = await read("staging", "review/*", "backend");
     assert.notEqual(refused.exitCode, 0);
     assert.match(refused.all ?? "", /incorrect passphrase/);
     const { config } = parse(await readFile(join(clone, "stacks", "Pulumi.review.yaml"), "utf8")) as {
@@ -238,5 +278,55 @@ describe("The guide of the pipeline", () => {
       for (const [where, text] of Object.entries({ printed, called, pushed }))
         assert.ok(!text.includes(secret), `${secret} is in what was ${where}`);
     await assert.rejects(stat(join(scratch, "pipeline-secrets")));
+  });
+
+  describe("afterwards", () => {
+    const again = () => ["set -u", page("Renewing the merge request token")[0]!, step("api=<api>")];
+    const tokenVariable = () => api.variables.filter(({ key }) => key === "MERGE_REQUEST_TOKEN");
+
+    it("sets no variable when no token could be made, and says why", async () => {
+      const before = tokenVariable();
+      api.trouble({ times: 1, method: "POST", status: 500 });
+      const { all, exitCode } = await shell([...again(), step("/access_tokens"), "exit $?"]);
+      assert.notEqual(exitCode, 0);
+      assert.match(all, /500 Internal Server Error/);
+      assert.deepEqual(tokenVariable(), before);
+      await rm(join(scratch, "pipeline-secrets"), { recursive: true });
+    });
+
+    it("renews the token, and the old one opens nothing any more", async () => {
+      const [, away, revoke] = page("Renewing the merge request token");
+      const old = api.tokens.findIndex(({ personal }) => personal !== true);
+      values["old-token"] = String(api.tokens[old]!.user);
+      const { all, exitCode } = await shell(["set -e", ...again(), away!, step("/access_tokens"), revoke!]);
+      assert.equal(exitCode, 0, all);
+      assert.match(all, new RegExp(`\\bid: ${values["old-token"]}\\b`), "the old one is listed");
+      const renewed = api.tokens.filter(({ personal, revoked }) => personal !== true && revoked !== true);
+      assert.deepEqual(
+        tokenVariable().map(({ value }) => value),
+        renewed.map(({ value }) => value),
+      );
+      assert.equal(renewed.length, 1);
+      assert.equal(api.tokens[old]!.revoked, true);
+      assert.ok(!all.includes(renewed[0]!.value));
+      await assert.rejects(stat(join(scratch, "pipeline-secrets")));
+    });
+
+    it("puts the jobs of a review environment in the order in which they came", async () => {
+      api.resourceGroups.set("review-mr-7", "unordered");
+      values["iid"] = "7";
+      const { all, exitCode } = await shell([...again(), ...page("Interrupted, and at once")]);
+      assert.equal(exitCode, 0, all);
+      assert.equal(api.resourceGroups.get("review-mr-7"), "oldest_first");
+    });
+
+    it("finishes a review environment by hand, from its bucket and its passphrase alone", async () => {
+      const file = join(scratch, "old-passphrase");
+      await writeFile(file, passphrase("review/*"));
+      Object.assign(values, { iid: "7", "old-passphrase-file": file, "project-number": String(api.project) });
+      const { all, exitCode } = await shell(["set -eu", ...page("Review environments")]);
+      assert.equal(exitCode, 0, all);
+      assert.match(all, /no stack review-mr-7: there is nothing to stop/);
+    });
   });
 });

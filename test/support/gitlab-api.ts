@@ -43,7 +43,6 @@ export interface Schedule {
   readonly cron: string;
   readonly cron_timezone: string;
   readonly active: boolean;
-  readonly variables: { key: string; value: string }[];
 }
 
 /** One request, as it came in. */
@@ -199,12 +198,6 @@ export async function startGitLabApi(...tokens: readonly Token[]): Promise<GitLa
 
   const routes: readonly Route[] = [
     {
-      method: "GET",
-      path: /^$/,
-      role: "guest",
-      run: () => ({ id: project, path_with_namespace: path, default_branch: "main" }),
-    },
-    {
       method: "PUT",
       path: /^$/,
       role: "maintainer",
@@ -323,6 +316,55 @@ export async function startGitLabApi(...tokens: readonly Token[]): Promise<GitLa
       },
     },
     {
+      method: "DELETE",
+      path: /^\/variables\/(\w+)$/,
+      role: "maintainer",
+      status: 204,
+      run: ({ id: [key] }) => {
+        const found = api.variables.filter((one) => one.key === key);
+        if (found.length === 0) throw new Refusal(404, { message: "404 Variable Not Found" });
+        // With a key in several scopes GitLab wants filter[environment_scope].
+        if (found.length > 1)
+          throw new Refusal(409, {
+            message: "There are multiple variables with provided parameters. Please use 'filter[environment_scope]'",
+          });
+        api.variables.splice(api.variables.indexOf(found[0]!), 1);
+      },
+    },
+    {
+      method: "GET",
+      path: /^\/access_tokens$/,
+      role: "maintainer",
+      optional: { state: "string", ...paging },
+      run: ({ given, page }) =>
+        page(
+          api.tokens
+            .filter(({ personal, revoked }) => personal !== true && (given["state"] !== "active" || revoked !== true))
+            .map(({ user, scopes, role, expires, revoked }) => ({
+              id: user,
+              user_id: user,
+              scopes,
+              access_level: roles[role],
+              expires_at: expires,
+              active: revoked !== true,
+              revoked: revoked === true,
+            })),
+        ),
+    },
+    {
+      method: "DELETE",
+      path: /^\/access_tokens\/(\d+)$/,
+      role: "maintainer",
+      status: 204,
+      run: ({ id: [id] }) => {
+        const index = api.tokens.findIndex(({ personal, user }) => personal !== true && user === Number(id));
+        const found = api.tokens[index];
+        if (found === undefined)
+          throw new Refusal(404, { message: "404 Could not find project access token with that id" });
+        api.tokens[index] = { ...found, revoked: true };
+      },
+    },
+    {
       method: "POST",
       path: /^\/access_tokens$/,
       role: "maintainer",
@@ -382,25 +424,9 @@ export async function startGitLabApi(...tokens: readonly Token[]): Promise<GitLa
           cron: String(given["cron"]),
           cron_timezone: text(given["cron_timezone"], "UTC"),
           active: given["active"] !== false,
-          variables: [],
         };
         api.schedules.push(made);
         return made;
-      },
-    },
-    {
-      method: "POST",
-      path: /^\/pipeline_schedules\/(\d+)\/variables$/,
-      role: "developer",
-      required: { key: "string", value: "string" },
-      optional: { variable_type: "string" },
-      status: 201,
-      run: ({ id, given }) => {
-        const schedule = api.schedules.find((one) => one.id === Number(id[0]));
-        if (schedule === undefined) throw new Refusal(404, { message: "404 Pipeline Schedule Not Found" });
-        const made = { key: String(given["key"]), value: String(given["value"]) };
-        schedule.variables.push(made);
-        return { ...made, variable_type: given["variable_type"] ?? "env_var" };
       },
     },
     {

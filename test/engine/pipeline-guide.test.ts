@@ -229,9 +229,9 @@ describe("The guide of the pipeline", () => {
     assert.equal((await git("-C", clone, "status", "--porcelain", "--", ":!node_modules")).stdout, "");
   });
 
-  it("encrypts each stack to a passphrase of its own, which opens no other", async () => {
+  it("encrypts each stack to a passphrase of its own, which opens no other, and has nothing of staging in the template", async () => {
     const read = (stack: string, scope: string, state: string) =>
-      execa("npx", ["pulumi", "config", "get", "--stack", stack, "gitlab-workspaces:oauthClientSecret"], {
+      execa("npx", ["pulumi", "config", "--stack", stack, "--show-secrets", "--json"], {
         cwd: clone,
         env: {
           ...environment,
@@ -242,8 +242,18 @@ describe("The guide of the pipeline", () => {
         reject: false,
         all: true,
       });
-    assert.equal((await read("staging", "preview/staging", "backend")).stdout.trim(), "canary-oauth-secret-staging");
-    assert.equal((await read("review", "review/*", "review-backend")).stdout.trim(), "canary-oauth-secret-review");
+    const secrets = async (stack: string, scope: string, state: string) =>
+      Object.values(
+        JSON.parse((await read(stack, scope, state)).stdout) as Record<string, { value: string; secret: boolean }>,
+      )
+        .filter(({ secret }) => secret)
+        .map(({ value }) => value.trim())
+        .sort();
+    const ofReviews = Object.entries(readersSecrets).filter(([file]) => file.startsWith("review-"));
+    assert.deepEqual(await secrets("review", "review/*", "review-backend"), ofReviews.map(([, value]) => value).sort());
+    const staging = await secrets("staging", "preview/staging", "backend");
+    assert.ok(staging.includes("canary-oauth-secret-staging"), "the secrets of staging can be read");
+    for (const [, value] of ofReviews) assert.ok(!staging.includes(value), `${value} is staging's too`);
     const refused = await read("staging", "review/*", "backend");
     assert.notEqual(refused.exitCode, 0);
     assert.match(refused.all ?? "", /incorrect passphrase/);

@@ -5,8 +5,6 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { ensureChartRepository, stopChartRepository } from "../../local/chart-repository";
 import { ensureCluster } from "../../local/cluster/cluster";
-import { environment, pulumiDirectory } from "../../local/engine";
-import { project } from "../../local/stack";
 import { makeCertificate } from "../support/certificates";
 import { type Ended, type Started, startEngine, type TestEngine } from "../support/engine";
 import { healReleases, helm, lockOwner, locks, recoverByThePages, releases, standing, whole } from "../support/on-call";
@@ -401,34 +399,6 @@ describe("The pages in docs/recovery, done as they stand there", () => {
     );
     assert.equal(Buffer.from(data["tls.crt"] ?? "", "base64").toString(), renewed.certificate);
     assert.deepEqual(await pods(proxy.namespace), before);
-    await isWhole();
-  });
-
-  it("disk-full.md: the state is cut off, with its backup", async () => {
-    await engine.setSecret("oauthClientSecret", "a-seventh-oauth-secret");
-    // In blocks of 1024 bytes: https://www.gnu.org/software/bash/manual/html_node/Bash-Builtins.html#index-ulimit
-    const limited = await execa(
-      "bash",
-      [
-        "-c",
-        `ulimit -f 40; trap '' XFSZ; '${join(pulumiDirectory(engine.engine), "pulumi")}' up --yes --skip-preview --color never | cat`,
-      ],
-      {
-        cwd: project,
-        env: environment(engine.engine, engine.toolchain),
-        extendEnv: false,
-        reject: false,
-        all: true,
-      },
-    );
-    shows(limited.all ?? "", "disk-full.md", "A run that cannot write");
-    const page = section("disk-full.md", "A run that cannot write");
-    const cutOff = await follow(engine, page);
-    assert.notEqual(cutOff.exitCode, 0, "both the state and its backup are cut off");
-    shows(cutOff.all, "disk-full.md", "The state was cut off");
-    const { stdout } = await does("disk-full.md", "The state was cut off", { "state-folder": engine.engine.state });
-    assert.match(stdout, /restored from history\//);
-    await does("disk-full.md", "Then");
     await isWhole();
   });
 

@@ -26,6 +26,8 @@ export interface PulumiOptions {
   readonly log?: (line: string) => void;
   /** Who tells that the job is cancelled; the signals of this process unless given. */
   readonly cancellation?: Cancellation;
+  /** Milliseconds in which the CLI may say that somebody else has told it of the cancellation; a second unless given. */
+  readonly patience?: number;
 }
 
 /** How the CLI ended, and what it said. */
@@ -101,8 +103,9 @@ export function cancellation(
 let ofThisProcess: Cancellation | undefined;
 
 /**
- * Runs the CLI as `npx pulumi` would, without asking anybody anything. A cancelled job tells it with one SIGINT, and waits
- * until it has written everything down and given its lock back; one that is cancelled again ends it at once.
+ * Runs the CLI as `npx pulumi` would, without asking anybody anything. A cancelled job tells it with one SIGINT, unless a
+ * runner that signals every process of the job has told it already, and waits until it has written everything down and given
+ * its lock back; one that is cancelled again ends it at once.
  * @param arguments_ the command and its own arguments, without `--stack`, `--non-interactive` and `--color`.
  * @throws Interrupted when the job was cancelled, before or meanwhile. A failing command is no error: see {@link failure}.
  */
@@ -113,11 +116,10 @@ export async function pulumi(arguments_: readonly string[], options: PulumiOptio
   const folder = options.events === true ? await mkdtemp(join(tmpdir(), "gitlab-workspaces-events-")) : undefined;
   try {
     const events = folder === undefined ? undefined : join(folder, "events.jsonl");
-    const run = await execute(await commandLine(), [...arguments_, ...general(stack, events)], {
-      ...options,
-      told,
-      log,
-    });
+    const command = await commandLine();
+    // That may have taken a download.
+    if (told.times > 0) throw new Interrupted(doing, stack);
+    const run = await execute(command, [...arguments_, ...general(stack, events)], { ...options, told, log });
     if (told.times > 0) throw new Interrupted(doing, stack);
     const kept = events === undefined ? "" : await readFile(events, "utf8").catch(() => "");
     return { ...run, events: readEvents(kept) };
@@ -153,6 +155,13 @@ async function commandLine(): Promise<string> {
   }
 }
 
+/**
+ * What the CLI prints at the first signal. The second one ends it at once, whichever the two are, and GitLab's Docker
+ * executor sends SIGTERM to every process of the container.
+ * https://github.com/pulumi/pulumi/blob/v3.259.0/pkg/cmd/pulumi/backend/cancellation_scope.go
+ */
+const cancelling = "received; cancelling";
+
 async function execute(
   command: string,
   arguments_: readonly string[],
@@ -162,6 +171,7 @@ async function execute(
     events,
     told,
     log,
+    patience = 1000,
   }: PulumiOptions & Required<Pick<PulumiOptions, "log">> & { told: Cancellation },
 ): Promise<Omit<PulumiRun, "events">> {
   const { PATH: path = "", ...variables } = { ...process.env, ...env };
@@ -183,14 +193,28 @@ async function execute(
     detached: true,
   });
   const tell = (): void => void child.kill("SIGINT");
-  const stopListening = told.on(tell);
+  let knows = false;
+  let waiting: NodeJS.Timeout | undefined;
+  const stopListening = told.on(() => {
+    clearTimeout(waiting);
+    if (told.times > 1) tell();
+    else
+      waiting = setTimeout(() => {
+        if (!knows) tell();
+      }, patience);
+  });
   process.once("exit", tell);
+  const look = (line: string): void => {
+    knows ||= line.includes(cancelling);
+    log(line);
+  };
   try {
     // `all` is there: it was asked for.
-    const [{ exitCode, stdout, all, failed }] = await Promise.all([child, passedOn(child.all, log)]);
+    const [{ exitCode, stdout, all, failed }] = await Promise.all([child, passedOn(child.all, look)]);
     // Without an exit code a signal of somebody else's has ended it.
     return { exitCode: typeof exitCode === "number" ? exitCode : failed ? 1 : 0, stdout, text: all ?? "" };
   } finally {
+    clearTimeout(waiting);
     stopListening();
     process.off("exit", tell);
   }

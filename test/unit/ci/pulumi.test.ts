@@ -109,6 +109,7 @@ describe("The CLI in a job", () => {
       const running = pulumi(["up", "--yes"], {
         stack: "dev",
         cancellation: cancellation(signals, () => now),
+        patience: 0,
         log: (line) => {
           seen.push(line);
           if (line === "ready") tell(signals, () => void (now += 3000));
@@ -137,6 +138,52 @@ describe("The CLI in a job", () => {
     it("is ended at once when it is cancelled again", async () => {
       const { seen } = await cancelled(false, (signals) => signals.emit("SIGTERM"));
       assert.deepEqual(seen, ["ready", "SIGINT 1", "SIGINT 2"]);
+    });
+
+    /** Any first signal is the orderly end, which takes a while; any second one the end at once, as the CLI has it. */
+    const signalled = `
+      let times = 0;
+      for (const signal of ["SIGINT", "SIGTERM"])
+        process.on(signal, () => {
+          if (++times === 2) { console.log("terminated"); process.exit(1); }
+          console.log(signal + " received; cancelling. If you would like to terminate immediately, ...");
+          setTimeout(() => { console.log("written down"); process.exit(255); }, 500);
+        });
+      setInterval(() => {}, 1000);
+      console.log("ready", process.pid);
+    `;
+
+    /** A runner that signals every process of the job, the CLI among them. */
+    async function cancelledByAll(patience: number, again: boolean): Promise<string[]> {
+      await cli(signalled);
+      const signals = new EventEmitter();
+      let now = 0;
+      const seen: string[] = [];
+      const running = pulumi(["up"], {
+        cancellation: cancellation(signals, () => now),
+        patience,
+        log: (line) => {
+          const [word = "", pid] = line.split(" ");
+          seen.push(word);
+          if (word === "ready") {
+            signals.emit("SIGTERM");
+            process.kill(Number(pid), "SIGTERM");
+          } else if (word === "SIGTERM" && again) {
+            now += 3000;
+            signals.emit("SIGTERM");
+          }
+        },
+      });
+      await assert.rejects(running, Interrupted);
+      return seen;
+    }
+
+    it("is not told a second time when the runner has signalled the CLI as well", async () => {
+      assert.deepEqual(await cancelledByAll(200, false), ["ready", "SIGTERM", "written"]);
+    });
+
+    it("is ended at once by a second cancellation when the runner has signalled the CLI as well", async () => {
+      assert.deepEqual(await cancelledByAll(200, true), ["ready", "SIGTERM", "terminated"]);
     });
 
     it("is not even started when that was before", async () => {

@@ -1,7 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { Failure, Refused } from "../local/failure";
 import { previewCommands } from "./preview";
-import { Interrupted } from "./pulumi";
+import { Interrupted, listenForCancellation } from "./pulumi";
 import { checkCommands } from "./checks/commands";
 import { reviewCommands } from "./review";
 
@@ -11,6 +11,9 @@ checkCommands(cli);
 previewCommands(cli);
 
 reviewCommands(cli);
+
+// All of them run the CLI, with the credentials of a cloud in a folder that must go.
+if (process.argv[2] === "review") listenForCancellation();
 
 cli.parseAsync().catch((error: unknown) => {
   // Commander has said already what is wrong with the arguments; code 0 is --help.

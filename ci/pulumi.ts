@@ -103,6 +103,14 @@ export function cancellation(
 let ofThisProcess: Cancellation | undefined;
 
 /**
+ * From now on a signal does not end this process, which then removes what it has written, keys among it: {@link pulumi} tells
+ * the CLI that runs, or starts none. Without this call that begins with the first one of the CLI.
+ */
+export function listenForCancellation(): Cancellation {
+  return (ofThisProcess ??= cancellation());
+}
+
+/**
  * Runs the CLI as `npx pulumi` would, without asking anybody anything. A cancelled job tells it with one SIGINT, unless a
  * runner that signals every process of the job has told it already, and waits until it has written everything down and given
  * its lock back; one that is cancelled again ends it at once.
@@ -110,7 +118,7 @@ let ofThisProcess: Cancellation | undefined;
  * @throws Interrupted when the job was cancelled, before or meanwhile. A failing command is no error: see {@link failure}.
  */
 export async function pulumi(arguments_: readonly string[], options: PulumiOptions = {}): Promise<PulumiRun> {
-  const { stack, log = console.log, cancellation: told = (ofThisProcess ??= cancellation()) } = options;
+  const { stack, log = console.log, cancellation: told = listenForCancellation() } = options;
   const doing = arguments_.filter((word) => !word.startsWith("-"))[0] ?? "";
   if (told.times > 0) throw new Interrupted(doing, stack);
   const folder = options.events === true ? await mkdtemp(join(tmpdir(), "gitlab-workspaces-events-")) : undefined;
@@ -158,7 +166,7 @@ async function commandLine(): Promise<string> {
 /**
  * What the CLI prints at the first signal. The second one ends it at once, whichever the two are, and GitLab's Docker
  * executor sends SIGTERM to every process of the container.
- * https://github.com/pulumi/pulumi/blob/v3.259.0/pkg/cmd/pulumi/backend/cancellation_scope.go
+ * https://github.com/pulumi/pulumi/blob/v3.259.0/pkg/backend/cancellation_scope.go
  */
 const cancelling = "received; cancelling";
 

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
-import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { execa } from "execa";
 import { advice, cancellation, failure, Interrupted, pulumi, type PulumiOptions } from "../../../ci/pulumi";
 import { versions } from "../../../local/toolchain/toolchain";
 
@@ -184,6 +185,37 @@ describe("The CLI in a job", () => {
 
     it("is ended at once by a second cancellation when the runner has signalled the CLI as well", async () => {
       assert.deepEqual(await cancelledByAll(200, true), ["ready", "SIGTERM", "terminated"]);
+    });
+
+    it("is not even started, and what was written is removed, when the signal is there before the first command", async () => {
+      const pulumiModule = join(__dirname, "../../../ci/pulumi.ts");
+      const backend = join(__dirname, "../../../ci/review-backend.ts");
+      const code = `
+        const { listenForCancellation, pulumi } = require(${JSON.stringify(pulumiModule)});
+        const { withScratch } = require(${JSON.stringify(backend)});
+        listenForCancellation();
+        withScratch({ AWS_ROLE_ARN: "arn:aws:iam::123456789012:role/preview", GITLAB_OIDC_TOKEN: "t" }, async ({ folder }) => {
+          // Listening for a signal alone keeps no process alive.
+          const alive = setInterval(() => {}, 1000);
+          await new Promise((resolve) => {
+            process.once("SIGTERM", resolve);
+            process.kill(process.pid, "SIGTERM");
+          });
+          clearInterval(alive);
+          console.log(require("node:fs").readdirSync(folder).join(" "));
+          await pulumi(["up"]);
+        }).catch((error) => console.log(error.constructor.name));
+      `;
+      const temporary = join(home, "temporary");
+      await mkdir(temporary);
+      const { stdout } = await execa(process.execPath, ["--import", "tsx", "--eval", code], {
+        env: { TMPDIR: temporary },
+      });
+      assert.deepEqual(stdout.split("\n"), ["Pulumi.yaml gitlab-token", "Interrupted"]);
+      assert.deepEqual(
+        (await readdir(temporary)).filter((name) => name.startsWith("gitlab-workspaces-")),
+        [],
+      );
     });
 
     it("is not even started when that was before", async () => {

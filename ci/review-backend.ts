@@ -166,19 +166,48 @@ export interface RemoveOptions {
  * backend and what the secrets in it are encrypted with: neither the branch nor the template. One that was interrupted is
  * gone on with.
  * @returns whether there was such a stack.
- * @throws Failure when something is left; the stack then stays in the backend.
+ * @throws Failure when something is left; the stack then stays in the backend. Failure too when something may be left that no
+ * stack knows of, because a job was killed while it was being made; all the rest and the stack then are gone.
  */
 export async function remove(scratch: Scratch, stack: string, { evenWithWorkspaces }: RemoveOptions): Promise<boolean> {
   const state = await stateOf(scratch, stack);
   if (state === undefined) return false;
   const config = await scratch.config(stack, ofState(state));
+  const unknown = perhapsLeft(stack, state);
+  // Also here: the job may be killed as well before it comes to the end.
+  if (unknown !== undefined) console.log(unknown);
   if (isCutOff(state)) await settle(scratch, stack, config, state);
   if (isCutOff(state) || (state.resources ?? []).length > 0)
     await aloud(scratch, ["destroy", "--yes", "--skip-preview"], stack, config, {
       GITLAB_WORKSPACES_ALLOW: evenWithWorkspaces ? "destroy-with-workspaces" : undefined,
     });
   await quietly(scratch, ["stack", "rm", "--yes", "--preserve-config", "--remove-backups"], stack);
+  if (unknown !== undefined)
+    throw new Failure(`The stack ${visible(stack)} is gone with all that it knew of. ${unknown}`);
   return true;
+}
+
+/**
+ * What a killed job was making and no destroy knows of, and how to find it; undefined when there is nothing of the kind.
+ * Everything on the cluster whose name is not inside a namespace of its own carries the instance: docs/instances.md
+ */
+function perhapsLeft(stack: string, { pending_operations: pending = [] }: StackState): string | undefined {
+  const creations = pending.filter(({ type }) => type === "creating");
+  if (creations.length === 0) return undefined;
+  // The end of every instance of a review environment: see reviewOf.
+  const label = stack.replace(/^review-/, "");
+  return [
+    "POSSIBLY LEFT ON THE CLUSTER, because a job was killed while it was being made:",
+    ...creations.map(({ resource: { urn } }) => {
+      const [, , types = "", ...name] = urn.split("::");
+      return `  ${visible(types.split("$").at(-1) ?? "")} ${visible(name.join("::"))}`;
+    }),
+    "What carries the instance of this environment:",
+    `  kubectl get namespaces,ingressclasses,clusterroles,clusterrolebindings --output name | grep -w ${label}`,
+    `  helm list --all --all-namespaces | grep -w ${label}`,
+    "When the environment is stopped that should print nothing. What it does print belongs to this environment only if it is as",
+    "young as the killed job, and no other stack on the cluster has this instance: docs/instances.md",
+  ].join("\n");
 }
 
 /** The stack config with which the CLI reads the secrets of a state: https://github.com/pulumi/pulumi/blob/v3.259.0/sdk/go/common/apitype/core.go */

@@ -4,6 +4,7 @@ import { Failure, Refused } from "../local/failure";
 import { project } from "../local/stack";
 import { writeWhole } from "../local/whole-file";
 import { namespace, show, visible } from "../src/config/faults";
+import { proxyNamespaceOf } from "../src/config/schema";
 import { required, type Variables } from "./job";
 import {
   aloud,
@@ -66,7 +67,7 @@ export async function deploy(variables: Variables): Promise<void> {
     }
     for (const [tag, value] of Object.entries(review.tags))
       await quietly(scratch, ["stack", "tag", "set", tag, value], stack);
-    await up(scratch, review, config, state ?? {});
+    await up(scratch, review, config, state ?? {}, variables["REVIEW_STACK"] ?? "");
     await writeWhole(join(process.cwd(), dotenv), `REVIEW_URL=https://${review.domain}\n`, 0o644);
     await explain(scratch, review, variables);
   });
@@ -82,7 +83,13 @@ async function refuseForeign(scratch: Scratch, stack: string, projectId: string)
   );
 }
 
-async function up(scratch: Scratch, review: Review, config: string, before: StackState): Promise<void> {
+async function up(
+  scratch: Scratch,
+  review: Review,
+  config: string,
+  before: StackState,
+  template: string,
+): Promise<void> {
   const { stack } = review;
   if (isCutOff(before)) {
     await settle(scratch, stack, config, before);
@@ -94,7 +101,47 @@ async function up(scratch: Scratch, review: Review, config: string, before: Stac
     }
   }
   const pack = join(project, "ci", "policy", "pack");
-  await aloud(scratch, ["up", "--yes", "--skip-preview", "--policy-pack", pack], stack, config);
+  try {
+    await aloud(scratch, ["up", "--yes", "--skip-preview", "--policy-pack", pack], stack, config);
+  } catch (error) {
+    const why = error instanceof StackFailure ? namespaceInTheWay(error.run.text, review, template) : undefined;
+    throw why === undefined ? error : new Failure(`${(error as Failure).message}\n\n${why}`);
+  }
+}
+
+/**
+ * What to do when the proxy's namespace is on the cluster and not in the stack; undefined when that was not it. A job that was
+ * killed while making it cannot be told from another stack of the same instance, so a person has to look.
+ * @param template name of the stack that review environments are made after.
+ */
+export function namespaceInTheWay(
+  text: string,
+  { stack, domain, instance }: Pick<Review, "stack" | "domain" | "instance">,
+  template: string,
+): string | undefined {
+  const name = proxyNamespaceOf(instance);
+  const isThere = text
+    .split("\n")
+    .some((line) => /already exists|is on the cluster already/.test(line) && line.split(/[^\w.-]+/).includes(name));
+  if (!isThere) return undefined;
+  const shown = visible(stack);
+  const set = `npx pulumi config set --stack ${shown} ${namespace}:`;
+  return [
+    `The namespace ${name} is on the cluster and not in the stack ${shown}: every job fails at it until a person has looked.`,
+    "Nothing of it was changed. How old it is:",
+    `  kubectl get namespace ${name}`,
+    "If it is as young as a job of this merge request that was killed, and no other stack on the cluster has the instance",
+    `${visible(instance)}, it is taken over by hand, once, with the backend and the passphrase of review environments. In a clone:`,
+    `  cp stacks/Pulumi.${visible(template)}.yaml stacks/Pulumi.${shown}.yaml`,
+    `  ${set}domain ${visible(domain)}`,
+    `  ${set}instance ${visible(instance)}`,
+    `  ${set}adopt true`,
+    `  npx pulumi up --stack ${shown}`,
+    `  rm stacks/Pulumi.${shown}.yaml`,
+    "If it is older, it is another stack's, perhaps that of another project with the same review cluster. Never delete it to",
+    "make room (docs/instances.md). Give the review environments of this project names of their own, in a merge request:",
+    `  npx pulumi config set --config-file stacks/Pulumi.${visible(template)}.yaml ${namespace}:instance <name>`,
+  ].join("\n");
 }
 
 /**
@@ -102,9 +149,7 @@ async function up(scratch: Scratch, review: Review, config: string, before: Stac
  * stack can have made the proxy's namespace of that instance.
  */
 function isItsOwn({ resources = [] }: StackState, { instance }: Review): boolean {
-  return resources.some(
-    ({ type, id }) => type === "kubernetes:core/v1:Namespace" && id === `gitlab-workspaces-${instance}`,
-  );
+  return resources.some(({ type, id }) => type === "kubernetes:core/v1:Namespace" && id === proxyNamespaceOf(instance));
 }
 
 function adopting(config: StackConfig): StackConfig {

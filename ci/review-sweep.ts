@@ -1,6 +1,6 @@
 import { Failure, Refused } from "../local/failure";
 import { show, visible } from "../src/config/faults";
-import { gitlabOfJob } from "./gitlab";
+import { type GitLab, gitlabOfJob } from "./gitlab";
 import { required, type Variables } from "./job";
 import { Interrupted } from "./pulumi";
 import { type ListedStack, remove, type Scratch, stacks, tagsOf, withScratch } from "./review-backend";
@@ -49,18 +49,30 @@ export interface Circumstances {
   readonly now: Date;
 }
 
-/** Decides about one review environment. What cannot be told keeps it. */
+/** How long a stack may be without tags: a job makes it first and tags it then. */
+const untagged = 3_600_000;
+
+/**
+ * Decides about one review environment. One of another project stays, and so does one that no project is tagged with until it
+ * is an hour old: it may be another project's that is being made. After that it counts as this project's. A merge request
+ * of which GitLab does not tell counts as open, and one whose age nobody knows is not too old.
+ */
 export function verdict(found: Found, { open, project, maxAge, now }: Circumstances): Verdict {
   const { iid, deployed, project: owner } = found;
-  if (owner !== undefined && owner !== project)
-    return keep(found, `it belongs to the GitLab project ${visible(owner)}`);
+  if (isForeign(found, project)) return keep(found, `it belongs to the GitLab project ${visible(owner ?? "")}`);
   const age = deployed === undefined ? undefined : now.getTime() - deployed.getTime();
+  if (owner === undefined && (age ?? 0) < untagged)
+    return keep(found, "it has no tags: it may be in the making, of whichever project");
   if (age !== undefined && age > maxAge)
     return { found, remove: true, why: `its last deployment began ${ago(age)} ago`, evenWithWorkspaces: true };
   if (open === undefined) return keep(found, "GitLab does not tell whether its merge request is open");
   if (!open.has(iid))
     return { found, remove: true, why: `merge request !${iid} is not open`, evenWithWorkspaces: false };
   return keep(found, `merge request !${iid} is open${age === undefined ? "" : `, deployed ${ago(age)} ago`}`);
+}
+
+function isForeign({ project: owner }: Found, project: string): boolean {
+  return owner !== undefined && owner !== project;
 }
 
 function keep(found: Found, why: string): Verdict {
@@ -82,12 +94,16 @@ export function reviewsAmong(listed: readonly ListedStack[]): { stack: string; i
 
 /**
  * When the last deployment began. The backend's own time is when the stack was last written to, which an attempt to remove
- * it does as well: it counts only where the tag is missing.
+ * it does as well: it counts only where the tag is missing, is no time, or one to come, with which nothing would ever be old.
  */
-export function deployedAt(tags: Readonly<Record<string, string>>, lastUpdate: string | undefined): Date | undefined {
+export function deployedAt(
+  tags: Readonly<Record<string, string>>,
+  lastUpdate: string | undefined,
+  now: Date,
+): Date | undefined {
   for (const text of [tags[reviewTags.deployed], lastUpdate]) {
     const date = new Date(text ?? "");
-    if (!Number.isNaN(date.getTime())) return date;
+    if (date.getTime() <= now.getTime()) return date;
   }
   return undefined;
 }
@@ -109,37 +125,75 @@ export async function sweep(variables: Variables): Promise<void> {
   const maxAge = duration(values.REVIEW_MAX_AGE);
   const gitlab = gitlabOfJob(variables);
   await withScratch(variables, async (scratch) => {
-    const faults: string[] = [];
+    const faults = new Set<string>();
     // Before GitLab is asked: one whose merge request is opened meanwhile is not among them.
     const listed = await findAll(scratch, faults);
-    const open = await gitlab.openMergeRequests().then(
-      (iids) => new Set(iids),
-      (error: unknown) => {
-        if (!(error instanceof Failure)) throw error;
-        faults.push(`Only age counted, because GitLab did not tell which merge requests are open:\n${error.message}`);
-        return undefined;
-      },
-    );
-    const verdicts = listed.map((found) =>
-      verdict(found, { open, project: values.CI_PROJECT_ID, maxAge, now: new Date() }),
-    );
-    console.log(`${listed.length} review environments in the backend.`);
+    const circumstances = async (): Promise<Circumstances> => ({
+      open: await openMergeRequests(gitlab, faults),
+      project: values.CI_PROJECT_ID,
+      maxAge,
+      now: new Date(),
+    });
+    const first = await circumstances();
+    const verdicts = listed.map((found) => verdict(found, first));
+    console.log(`${listed.length} review ${listed.length === 1 ? "environment" : "environments"} in the backend.`);
     for (const one of verdicts)
       console.log(`  ${one.found.stack}: ${one.remove ? "goes" : "stays"}, because ${one.why}.`);
-    for (const one of verdicts.filter((each) => each.remove)) faults.push(...(await removed(scratch, one)));
-    if (faults.length > 0) throw new Failure(faults.join("\n\n"));
+    const foreign = listed.filter((found) => isForeign(found, values.CI_PROJECT_ID));
+    if (foreign.length > 0) console.log(warning(foreign, values.CI_PROJECT_ID));
+    for (const { found } of verdicts.filter((each) => each.remove)) {
+      console.log(`\n== ${found.stack}`);
+      try {
+        // The ones before it took minutes, in which a merge request can be opened again and deployed.
+        const [again] = await findAll(scratch, faults, found.stack);
+        const now = again === undefined ? undefined : verdict(again, await circumstances());
+        if (now === undefined) console.log("It is not there any more, or cannot be looked at.");
+        else if (now.remove) await removed(scratch, now);
+        else console.log(`It stays after all, because ${now.why}.`);
+      } catch (error) {
+        console.log(wordsOf(error));
+        faults.add(`${found.stack} did not go, or not whole: why stands above, below == ${found.stack}.`);
+      }
+    }
+    if (faults.size > 0) throw new Failure([...faults].join("\n\n"));
   });
 }
 
-/** @param faults gets what kept the sweeper from looking at one. */
-async function findAll(scratch: Scratch, faults: string[]): Promise<Found[]> {
+/** @param faults gets what kept GitLab from telling. */
+async function openMergeRequests(gitlab: GitLab, faults: Set<string>): Promise<ReadonlySet<number> | undefined> {
+  try {
+    return new Set(await gitlab.openMergeRequests());
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    faults.add(`Only age counted, because GitLab did not tell which merge requests are open:\n${error.message}`);
+    return undefined;
+  }
+}
+
+function warning(foreign: readonly Found[], project: string): string {
+  return [
+    "",
+    `NOT OF THIS PROJECT, AND NOT SWEPT HERE: this is project ${visible(project)}. Whoever has them pays for them:`,
+    ...foreign.map(({ stack, project: owner = "" }) => `  ${stack} of the GitLab project ${visible(owner)}`),
+    "Merge requests of one number are in each other's way as long as two projects share a backend. Set PULUMI_BACKEND_URL to",
+    "another bucket, or to another folder of it: docs/pipeline.md",
+  ].join("\n");
+}
+
+/**
+ * @param faults gets what kept the sweeper from looking at one.
+ * @param only the stack to look at; all of them unless given.
+ */
+async function findAll(scratch: Scratch, faults: Set<string>, only?: string): Promise<Found[]> {
   const found: Found[] = [];
   for (const { stack, iid, lastUpdate } of reviewsAmong(await stacks(scratch))) {
+    if (only !== undefined && stack !== only) continue;
     try {
       const tags = await tagsOf(scratch, stack);
-      found.push({ stack, iid, deployed: deployedAt(tags, lastUpdate), project: tags[reviewTags.project] });
+      const deployed = deployedAt(tags, lastUpdate, new Date());
+      found.push({ stack, iid, deployed, project: tags[reviewTags.project] });
     } catch (error) {
-      faults.push(`${stack} is left. ${wordsOf(error)}`);
+      faults.add(`${stack} is left. ${wordsOf(error)}`);
     }
   }
   return found;
@@ -151,15 +205,8 @@ function wordsOf(error: unknown): string {
   return error instanceof Failure ? error.message : visible(String(error));
 }
 
-/** Removes one environment. @returns what went wrong with it. */
-async function removed(scratch: Scratch, { found: { stack }, evenWithWorkspaces }: Verdict): Promise<string[]> {
-  console.log(`\n== ${stack}`);
-  try {
-    await remove(scratch, stack, { evenWithWorkspaces });
-    console.log(`${stack} is gone from the cluster and from the backend.`);
-    return [];
-  } catch (error) {
-    console.log(wordsOf(error));
-    return [`${stack} is left: what it was stands above, below == ${stack}.`];
-  }
+/** Removes one environment. @throws Failure as `remove` does. */
+async function removed(scratch: Scratch, { found: { stack }, evenWithWorkspaces }: Verdict): Promise<void> {
+  await remove(scratch, stack, { evenWithWorkspaces });
+  console.log(`${stack} is gone from the cluster and from the backend.`);
 }

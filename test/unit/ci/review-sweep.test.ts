@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   type Circumstances,
   deployedAt,
@@ -9,6 +12,8 @@ import {
   verdict,
 } from "../../../ci/review-sweep";
 import { Refused } from "../../../local/failure";
+import { versions } from "../../../local/toolchain/toolchain";
+import { type GitLabApi, startGitLabApi } from "../../support/gitlab-api";
 
 const hour = 3_600_000;
 const now = new Date("2026-11-26T10:00:00Z");
@@ -93,6 +98,22 @@ describe("The sweeper", () => {
       why: /project 42/,
     },
     {
+      of: "an untagged one that is being made",
+      age: 0.9,
+      open: [],
+      more: { project: undefined },
+      removes: false,
+      why: /may be in the making/,
+    },
+    {
+      of: "an untagged one that was never written to",
+      age: undefined,
+      open: [],
+      more: { project: undefined },
+      removes: false,
+      why: /may be in the making/,
+    },
+    {
       of: "an untagged one that is not open",
       age: 1,
       open: [],
@@ -109,11 +130,19 @@ describe("The sweeper", () => {
 
   it("goes by the last deployment and not by later attempts to remove it, where the backend has kept it", () => {
     assert.deepEqual(
-      deployedAt({ deployed: "2026-11-20T00:00:00.000Z" }, "2026-11-26T00:00:00Z"),
+      deployedAt({ deployed: "2026-11-20T00:00:00.000Z" }, "2026-11-26T00:00:00Z", now),
       new Date("2026-11-20T00:00:00Z"),
     );
-    assert.deepEqual(deployedAt({}, "2026-11-26T00:00:00Z"), new Date("2026-11-26T00:00:00Z"));
-    assert.deepEqual(deployedAt({ deployed: "yesterday" }, undefined), undefined);
+    assert.deepEqual(deployedAt({}, "2026-11-26T00:00:00Z", now), new Date("2026-11-26T00:00:00Z"));
+    assert.deepEqual(deployedAt({ deployed: "yesterday" }, undefined, now), undefined);
+  });
+
+  it("goes by the backend's time where the tag is a time to come", () => {
+    assert.deepEqual(
+      deployedAt({ deployed: "2099-01-01T00:00:00.000Z" }, "2026-11-26T00:00:00Z", now),
+      new Date("2026-11-26T00:00:00Z"),
+    );
+    assert.equal(deployedAt({ deployed: "2099-01-01T00:00:00.000Z" }, "2098-01-01T00:00:00Z", now), undefined);
   });
 
   it("says every variable that it lacks", async () => {
@@ -130,5 +159,93 @@ describe("The sweeper", () => {
       "REVIEW_MAX_AGE",
     ])
       assert.ok(error.message.includes(`The variable ${name} is missing`), name);
+  });
+
+  describe("at work", () => {
+    const token = "glpat-of-the-sweeper";
+    const before_ = process.env["PULUMI_HOME"];
+    const log = console.log;
+    let home: string;
+    let gitlab: GitLabApi;
+    let lines: string[];
+
+    beforeEach(async () => {
+      home = await mkdtemp(join(tmpdir(), "gitlab-workspaces-ci-"));
+      process.env["PULUMI_HOME"] = home;
+      gitlab = await startGitLabApi({ value: token, user: 1, scopes: ["api"], role: "reporter" });
+      lines = [];
+    });
+
+    afterEach(async () => {
+      console.log = log;
+      await gitlab.stop();
+      if (before_ === undefined) delete process.env["PULUMI_HOME"];
+      else process.env["PULUMI_HOME"] = before_;
+      await rm(home, { recursive: true, force: true });
+    });
+
+    /**
+     * Sweeps a backend of these stacks, with a program in the place of the CLI.
+     * @param fails words of a destroy that fails.
+     * @returns the words of each command that changes something.
+     */
+    async function swept(stacks: Record<string, Record<string, string>>, fails?: string): Promise<string[]> {
+      const folder = join(home, "versions", versions.pulumi, "bin");
+      const told = join(home, "commands");
+      await mkdir(folder, { recursive: true });
+      await writeFile(told, "");
+      await writeFile(
+        join(folder, "pulumi"),
+        `#!${process.execPath}
+          const words = process.argv.slice(2).join(" ");
+          const stack = /--stack (\\S+)/.exec(words)?.[1];
+          const stacks = ${JSON.stringify(stacks)};
+          const fails = ${JSON.stringify(fails ?? "")};
+          if (words.startsWith("stack ls")) console.log(JSON.stringify(Object.keys(stacks).map((name) => ({ name }))));
+          else if (words.startsWith("stack tag ls")) console.log(JSON.stringify(stacks[stack]));
+          else if (words.startsWith("stack export"))
+            console.log(JSON.stringify({ deployment: { resources: [{ urn: "u", type: "t" }] } }));
+          else {
+            require("node:fs").appendFileSync(${JSON.stringify(told)}, words.split(" --")[0] + " " + stack + "\\n");
+            if (fails && words.startsWith("destroy")) { console.log(fails); process.exit(1); }
+          }`,
+      );
+      await chmod(join(folder, "pulumi"), 0o755);
+      console.log = (line: string) => lines.push(...line.split("\n"));
+      try {
+        await sweep({
+          CI_API_V4_URL: gitlab.url,
+          CI_PROJECT_ID: String(gitlab.project),
+          MERGE_REQUEST_TOKEN: token,
+          PULUMI_BACKEND_URL: "s3://bucket",
+          REVIEW_MAX_AGE: "1 week",
+        });
+      } finally {
+        console.log = log;
+      }
+      return (await readFile(told, "utf8")).trim().split("\n");
+    }
+
+    const tags = (deployed = new Date().toISOString(), project = gitlab.project) => ({
+      "gitlab-project-id": String(project),
+      deployed,
+    });
+
+    it("looks again before each, and leaves one whose merge request was opened meanwhile", async () => {
+      let times = 0;
+      gitlab.onAsked = () => {
+        if (++times === 3) gitlab.open(8);
+      };
+      const commands = await swept({ "review-mr-7": tags(), "review-mr-8": tags() });
+      assert.deepEqual(commands, ["destroy review-mr-7", "stack rm review-mr-7"]);
+      assert.ok(lines.includes("  review-mr-8: goes, because merge request !8 is not open."));
+      assert.ok(lines.some((line) => line.startsWith("It stays after all, because merge request !8 is open")));
+    });
+
+    it("says loudly which are another project's, and leaves them", async () => {
+      assert.deepEqual(await swept({ "review-mr-7": tags("2020-01-01T00:00:00Z", 42) }), [""]);
+      assert.ok(lines.some((line) => line.startsWith("NOT OF THIS PROJECT, AND NOT SWEPT HERE: this is project 4711")));
+      assert.ok(lines.includes("  review-mr-7 of the GitLab project 42"));
+    });
   });
 });

@@ -161,12 +161,15 @@ export interface RemoveOptions {
   readonly evenWithWorkspaces: boolean;
 }
 
+/** The command, in the form of a log, that lists the namespaces of workspaces. */
+export const listWorkspaces = "  kubectl get namespaces --output name | grep gl-rd-ns-";
+
 /**
  * Destroys all that a stack has made and removes it from the backend, with its history and backups. Needs nothing but the
  * backend and what the secrets in it are encrypted with: neither the branch nor the template. One that was interrupted is
  * gone on with.
  * @returns whether there was such a stack.
- * @throws Failure when something is left; the stack then stays in the backend. Failure too when something may be left that no
+ * @throws Failure when something is left, among others because people's workspaces are in it; the stack then stays in the backend. Failure too when something may be left that no
  * stack knows of, because a job was killed while it was being made; all the rest and the stack then are gone.
  */
 export async function remove(scratch: Scratch, stack: string, { evenWithWorkspaces }: RemoveOptions): Promise<boolean> {
@@ -177,10 +180,15 @@ export async function remove(scratch: Scratch, stack: string, { evenWithWorkspac
   // Also here: the job may be killed as well before it comes to the end.
   if (unknown !== undefined) console.log(unknown);
   if (isCutOff(state)) await settle(scratch, stack, config, state);
-  if (isCutOff(state) || (state.resources ?? []).length > 0)
-    await aloud(scratch, ["destroy", "--yes", "--skip-preview"], stack, config, {
-      GITLAB_WORKSPACES_ALLOW: evenWithWorkspaces ? "destroy-with-workspaces" : undefined,
-    });
+  if (isCutOff(state) || (state.resources ?? []).length > 0) {
+    try {
+      await aloud(scratch, ["destroy", "--yes", "--skip-preview"], stack, config, {
+        GITLAB_WORKSPACES_ALLOW: evenWithWorkspaces ? "destroy-with-workspaces" : undefined,
+      });
+    } catch (error) {
+      throw error instanceof StackFailure && isGuarded(error) ? workspacesLeft(stack) : error;
+    }
+  }
   await quietly(scratch, ["stack", "rm", "--yes", "--preserve-config", "--remove-backups"], stack);
   if (unknown !== undefined)
     throw new Failure(`The stack ${visible(stack)} is gone with all that it knew of. ${unknown}`);
@@ -208,6 +216,23 @@ function perhapsLeft(stack: string, { pending_operations: pending = [] }: StackS
     "When the environment is stopped that should print nothing. What it does print belongs to this environment only if it is as",
     "young as the killed job, and no other stack on the cluster has this instance: docs/instances.md",
   ].join("\n");
+}
+
+/** Whether the destroy guard was it: `src/platform/workspaces-left.ts` has its words. */
+function isGuarded({ run }: StackFailure): boolean {
+  return run.text.includes("destroy-with-workspaces");
+}
+
+function workspacesLeft(stack: string): Failure {
+  return new Failure(
+    [
+      `THE REVIEW ENVIRONMENT ${stack} RUNS ON, AND COSTS: people's workspaces are in it, or it cannot be told. Who has them`,
+      "stands above. Have them terminated in GitLab, then run the job review:stop again.",
+      "If nobody does, the scheduled sweep removes the environment at the end of its longest time all the same. What it does",
+      "not remove are the workspaces' own namespaces, which are the agent's. To see them:",
+      listWorkspaces,
+    ].join("\n"),
+  );
 }
 
 /** The stack config with which the CLI reads the secrets of a state: https://github.com/pulumi/pulumi/blob/v3.259.0/sdk/go/common/apitype/core.go */

@@ -3,7 +3,7 @@ import { show, visible } from "../src/config/faults";
 import { type GitLab, gitlabOfJob } from "./gitlab";
 import { required, type Variables } from "./job";
 import { Interrupted } from "./pulumi";
-import { type ListedStack, remove, type Scratch, stacks, tagsOf, withScratch } from "./review-backend";
+import { type ListedStack, listWorkspaces, remove, type Scratch, stacks, tagsOf, withScratch } from "./review-backend";
 import { iidOf, reviewTags } from "./review-settings";
 
 /** A review environment in the backend. */
@@ -209,4 +209,12 @@ function wordsOf(error: unknown): string {
 async function removed(scratch: Scratch, { found: { stack }, evenWithWorkspaces }: Verdict): Promise<void> {
   await remove(scratch, stack, { evenWithWorkspaces });
   console.log(`${stack} is gone from the cluster and from the backend.`);
+  if (evenWithWorkspaces)
+    console.log(
+      [
+        "Workspaces did not keep it. Their namespaces gl-rd-ns-* are left, if it had any: they are the agent's, which is gone, and",
+        "hold people's files. Look whose they are before you delete one:",
+        listWorkspaces,
+      ].join("\n"),
+    );
 }

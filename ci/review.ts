@@ -209,28 +209,7 @@ export async function stop(variables: Variables): Promise<void> {
       return;
     }
     await refuseForeign(scratch, stack, CI_PROJECT_ID);
-    try {
-      await remove(scratch, stack, { evenWithWorkspaces: false });
-    } catch (error) {
-      throw error instanceof StackFailure && isGuarded(error) ? workspacesLeft(stack) : error;
-    }
+    await remove(scratch, stack, { evenWithWorkspaces: false });
     console.log(`The stack ${stack} is gone from the cluster and from the backend.`);
   });
-}
-
-/** Whether the destroy guard was it: `src/platform/workspaces-left.ts` has its words. */
-function isGuarded({ run }: StackFailure): boolean {
-  return run.text.includes("destroy-with-workspaces");
-}
-
-function workspacesLeft(stack: string): Failure {
-  return new Failure(
-    [
-      `THE REVIEW ENVIRONMENT ${stack} RUNS ON, AND COSTS: people's workspaces are in it, or it cannot be told. Who has them`,
-      "stands above. Have them terminated in GitLab, then run the job review:stop again.",
-      "If nobody does, the scheduled sweep removes the environment at the end of its longest time all the same. What it does",
-      "not remove are the workspaces' own namespaces, which are the agent's. To see them:",
-      "  kubectl get namespaces --output name | grep gl-rd-ns-",
-    ].join("\n"),
-  );
 }

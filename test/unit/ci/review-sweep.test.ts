@@ -242,6 +242,21 @@ describe("The sweeper", () => {
       assert.ok(lines.some((line) => line.startsWith("It stays after all, because merge request !8 is open")));
     });
 
+    it("says what stop says of one that people's workspaces keep, and fails after the others", async () => {
+      const guard = "To destroy it all the same: GITLAB_WORKSPACES_ALLOW=destroy-with-workspaces";
+      await assert.rejects(swept({ "review-mr-7": tags() }, guard), /review-mr-7 did not go, or not whole/);
+      assert.ok(lines.some((line) => line.startsWith("THE REVIEW ENVIRONMENT review-mr-7 RUNS ON, AND COSTS")));
+    });
+
+    it("says of one that is too old that workspaces' namespaces are left, and how to list them", async () => {
+      assert.deepEqual(await swept({ "review-mr-7": tags("2020-01-01T00:00:00Z") }), [
+        "destroy review-mr-7",
+        "stack rm review-mr-7",
+      ]);
+      assert.ok(lines.some((line) => line.includes("Their namespaces gl-rd-ns-* are left")));
+      assert.ok(lines.includes("  kubectl get namespaces --output name | grep gl-rd-ns-"));
+    });
+
     it("says loudly which are another project's, and leaves them", async () => {
       assert.deepEqual(await swept({ "review-mr-7": tags("2020-01-01T00:00:00Z", 42) }), [""]);
       assert.ok(lines.some((line) => line.startsWith("NOT OF THIS PROJECT, AND NOT SWEPT HERE: this is project 4711")));

@@ -7,6 +7,7 @@ import { readStackFile } from "../local/plan/stack-file";
 import { project } from "../local/stack";
 import { member, namespace, show, visible } from "../src/config/faults";
 import { settings } from "../src/config/schema";
+import { isProduction } from "./config-changes";
 import { isFork, required, type Variables } from "./job";
 
 /** One merge request's review environment: what it is called and what it is made of. */
@@ -124,12 +125,13 @@ export function reviewOf(
   const label = `mr-${iid}`;
   const domain = `${label}.${below}`;
   const own = setting(template, "instance");
-  const instance = typeof own === "string" ? `${own}-${label}` : label;
+  const instance = typeof own === "string" && own !== "" ? `${own}-${label}` : label;
   const iidWrong = iidFault(iid);
   const faults = [
     ...(iidWrong === undefined ? domainFaults(below, domain) : [iidWrong]),
     ...(iidWrong === undefined ? instanceFaults(instance, file) : []),
     ...templateFaults(template, file, others),
+    ...sameNameFaults(template, file),
   ];
   if (faults.length > 0) throw new Refused(faults.join("\n\n"));
   return {
@@ -148,8 +150,15 @@ export function reviewOf(
   };
 }
 
+/** A setting of a stack. Pulumi takes what is made of parts as JSON in one text, too. */
 function setting(stack: StackConfig, key: string): unknown {
-  return stack.config[`${namespace}:${key}`];
+  const value = stack.config[`${namespace}:${key}`];
+  if (typeof value !== "string" || !/^\s*[[{]/.test(value)) return value;
+  try {
+    return JSON.parse(value) as unknown;
+  } catch {
+    return value;
+  }
 }
 
 function domainFaults(below: string, domain: string): string[] {
@@ -181,12 +190,12 @@ function templateFaults(template: StackConfig, file: string, others: readonly St
   const shown = visible(file);
   const cluster = setting(template, "cluster");
   const faults: string[] = [];
-  if (isProduction(template))
+  if (isProduction(template.config))
     faults.push(
       `${shown} is marked production. Review environments run the code of merge requests with the credentials of their ` +
         "template: give them one with a key, credentials and a cluster of its own: docs/pipeline.md",
     );
-  if (setting(template, "adopt") !== undefined && setting(template, "adopt") !== false)
+  if (![undefined, null, false, "", "false"].some((off) => off === setting(template, "adopt")))
     faults.push(
       `adopt is on in ${shown}. A review environment takes nothing over that is not its own: ${remove(file, "adopt")}`,
     );
@@ -195,7 +204,9 @@ function templateFaults(template: StackConfig, file: string, others: readonly St
       `cluster in ${shown} does not name a cluster that is there. Review environments share one: make it with a stack of ` +
         `its own, then: npx pulumi config set --config-file ${shown} --path '${namespace}:cluster.existing' true`,
     );
-  const taken = others.filter((other) => isProduction(other) && isSameCluster(setting(other, "cluster"), cluster));
+  const taken = others.filter(
+    (other) => isProduction(other.config) && isSameCluster(setting(other, "cluster"), cluster),
+  );
   for (const other of taken)
     faults.push(
       `${shown} is on the cluster ${show(member(cluster, "name"))} (${show(member(cluster, "cloud"))}), which is that of ` +
@@ -205,9 +216,30 @@ function templateFaults(template: StackConfig, file: string, others: readonly St
   return faults;
 }
 
-function isProduction(stack: StackConfig): boolean {
-  const production = setting(stack, "production");
-  return production !== undefined && production !== false;
+/** Names that are written down in the template would be those of every environment, and two would claim one object. */
+function sameNameFaults(template: StackConfig, file: string): string[] {
+  const shown = visible(file);
+  const instance = setting(template, "instance");
+  const agents = setting(template, "agents");
+  const fixed = [
+    ...(Array.isArray(agents) ? (agents as unknown[]) : []).flatMap((agent, index) => [
+      ...(member(agent, "release") === undefined ? [] : [`agents[${index}].release`]),
+      ...(member(agent, "namespace") === undefined || member(agent, "serviceAccount") !== undefined
+        ? []
+        : [`agents[${index}].namespace`]),
+    ]),
+    ...(member(setting(template, "ingress"), "namespace") === undefined ? [] : ["ingress.namespace"]),
+  ];
+  return [
+    ...(instance === undefined || typeof instance === "string"
+      ? []
+      : [`instance in ${shown} is ${show(instance)}. It must be text: ${remove(file, "instance")}`]),
+    ...fixed.map(
+      (key) =>
+        `${key} in ${shown} gives every review environment the same name for one object on their cluster. Without it the ` +
+        `name ends with the instance, as all others do: npx pulumi config rm --config-file ${shown} --path '${namespace}:${key}'`,
+    ),
+  ];
 }
 
 function isSameCluster(one: unknown, other: unknown): boolean {

@@ -119,6 +119,41 @@ describe("What a review environment is to be", () => {
       assert.match(refusal({}, file({ production: marked })), /Pulumi\.review\.yaml is marked production/);
     });
 
+  it("is made after a template that says in text that it is neither production nor takes anything over", () => {
+    assert.equal(reviewOf(mergeRequest, file({ production: "false", adopt: "false" }), [], now).instance, "mr-7");
+  });
+
+  for (const instance of [7, 7n, true, null, { secure: "v1:x" }])
+    it(`is refused for an instance that is no text but a ${typeof instance}: ${String(instance)}`, () => {
+      assert.match(refusal({}, file({ instance })), /^instance in stacks\/Pulumi\.review\.yaml is .*It must be text/);
+    });
+
+  for (const { settings, keys } of [
+    { settings: { agents: [{ name: "a" }, { name: "b", release: "r" }] }, keys: ["agents[1].release"] },
+    {
+      settings: { agents: [{ name: "a", namespace: "n", release: "r" }] },
+      keys: ["agents[0].release", "agents[0].namespace"],
+    },
+    { settings: { agents: JSON.stringify([{ name: "a", namespace: "n" }]) }, keys: ["agents[0].namespace"] },
+    { settings: { ingress: { controller: "nginx", namespace: "n" } }, keys: ["ingress.namespace"] },
+  ])
+    it(`is refused when two would collide at ${keys.join(" and ")}`, () => {
+      const faults = refusal({}, file(settings)).split("\n\n");
+      assert.equal(faults.length, keys.length);
+      for (const [index, key] of keys.entries())
+        assert.ok(faults[index]?.startsWith(`${key} in stacks/Pulumi.review.yaml gives every review environment`), key);
+    });
+
+  it("may have agents in a namespace of the user's, and share a controller", () => {
+    const agents = [{ name: "a", namespace: "n", serviceAccount: "s" }];
+    reviewOf(mergeRequest, file({ agents, ingress: { controller: "existing", className: "nginx" } }), [], now);
+  });
+
+  it("is refused on production's cluster where that is written as JSON", () => {
+    const other = { ...file({ production: "true", cluster: JSON.stringify(cluster) }), file: "stacks/Pulumi.p.yaml" };
+    assert.match(refusal({}, file({}), [other]), /that of stacks\/Pulumi\.p\.yaml/);
+  });
+
   it("is refused on a cluster of a stack that is marked production, which it names", () => {
     const message = refusal({}, file({}), [production(cluster)]);
     assert.match(

@@ -122,10 +122,11 @@ export function isCutOff({ pending_operations: pending = [] }: StackState): bool
  * @throws Failure when the cluster does not answer.
  */
 export async function settle(scratch: Scratch, stack: string, config: string, state: StackState): Promise<void> {
+  const pending = state.pending_operations ?? [];
   console.log(
     [
-      `A job before this one was cut off in the middle of ${state.pending_operations?.length ?? 0} operations:`,
-      ...(state.pending_operations ?? []).map(({ type, resource }) => `  ${visible(type)} ${visible(resource.urn)}`),
+      `A job before this one was cut off in the middle of ${pending.length === 1 ? "1 operation" : `${pending.length} operations`}:`,
+      ...pending.map(({ type, resource }) => `  ${visible(type)} ${visible(resource.urn)}`),
       "Finding out how they ended, and forgetting what was being created: pulumi refresh --clear-pending-creates",
     ].join("\n"),
   );
@@ -167,14 +168,13 @@ export const listWorkspaces = "  kubectl get namespaces --output name | grep gl-
 /**
  * Destroys all that a stack has made and removes it from the backend, with its history and backups. Needs nothing but the
  * backend and what the secrets in it are encrypted with: neither the branch nor the template. One that was interrupted is
- * gone on with.
- * @returns whether there was such a stack.
+ * gone on with; one that is gone is fine.
  * @throws Failure when something is left, among others because people's workspaces are in it; the stack then stays in the backend. Failure too when something may be left that no
  * stack knows of, because a job was killed while it was being made; all the rest and the stack then are gone.
  */
-export async function remove(scratch: Scratch, stack: string, { evenWithWorkspaces }: RemoveOptions): Promise<boolean> {
+export async function remove(scratch: Scratch, stack: string, { evenWithWorkspaces }: RemoveOptions): Promise<void> {
   const state = await stateOf(scratch, stack);
-  if (state === undefined) return false;
+  if (state === undefined) return;
   const config = await scratch.config(stack, ofState(state));
   const unknown = perhapsLeft(stack, state);
   // Also here: the job may be killed as well before it comes to the end.
@@ -192,7 +192,6 @@ export async function remove(scratch: Scratch, stack: string, { evenWithWorkspac
   await quietly(scratch, ["stack", "rm", "--yes", "--preserve-config", "--remove-backups"], stack);
   if (unknown !== undefined)
     throw new Failure(`The stack ${visible(stack)} is gone with all that it knew of. ${unknown}`);
-  return true;
 }
 
 /**

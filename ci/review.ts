@@ -6,6 +6,7 @@ import { writeWhole } from "../local/whole-file";
 import { namespace, show, visible } from "../src/config/faults";
 import { proxyNamespaceOf } from "../src/config/schema";
 import { required, type Variables } from "./job";
+import { Interrupted } from "./pulumi";
 import {
   aloud,
   isCutOff,
@@ -156,10 +157,28 @@ function adopting(config: StackConfig): StackConfig {
   return { ...config, config: { ...config.config, [`${namespace}:adopt`]: true } };
 }
 
+/** A record as the stack's output has it. */
+interface DnsRecord {
+  readonly name: string;
+  readonly type: string;
+  readonly value: string;
+}
+
+/** The DNS records of a stack; undefined when they cannot be read: what has been deployed is there all the same. */
+export async function dnsRecords(scratch: Scratch, stack: string): Promise<readonly DnsRecord[] | undefined> {
+  try {
+    const { stdout } = await quietly(scratch, ["stack", "output", "dnsRecords", "--json"], stack);
+    const records: unknown = JSON.parse(stdout);
+    return Array.isArray(records) ? (records as DnsRecord[]) : undefined;
+  } catch (error) {
+    if (error instanceof Interrupted) throw error;
+    return undefined;
+  }
+}
+
 /** What a person wants to know at the end of the log. */
 async function explain(scratch: Scratch, { stack, domain, config }: Review, variables: Variables): Promise<void> {
-  const { stdout } = await quietly(scratch, ["stack", "output", "dnsRecords", "--json"], stack);
-  const records = JSON.parse(stdout) as { name: string; type: string; value: string }[];
+  const records = await dnsRecords(scratch, stack);
   const ingress = config.config[`${namespace}:ingress`] as { controller?: string } | undefined;
   const costs =
     ingress?.controller === "existing"
@@ -173,9 +192,11 @@ async function explain(scratch: Scratch, { stack, domain, config }: Review, vari
       `Review environment: https://${domain}`,
       "",
       "DNS records that it needs; one wildcard for the review domain suffices for all:",
-      ...(records.length === 0
-        ? ["  none yet: the load balancer has no address. Run the job again in a minute."]
-        : records.map(({ name, type, value }) => `  ${visible(name)} ${visible(type)} ${visible(value)}`)),
+      ...(records === undefined
+        ? [`  they could not be read. To read them: npx pulumi stack output dnsRecords --stack ${stack}`]
+        : records.length === 0
+          ? ["  none yet: the load balancer has no address. Run the job again in a minute."]
+          : records.map(({ name, type, value }) => `  ${visible(name)} ${visible(type)} ${visible(value)}`)),
       `Sign-in needs the redirect URI https://${domain}/auth/callback in the OAuth application of the template.`,
       "",
       "It is stopped when the merge request is merged or closed" +

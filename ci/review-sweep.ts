@@ -27,14 +27,17 @@ export interface Verdict {
 
 const units: Readonly<Record<string, number>> = { hour: 3_600_000, day: 86_400_000, week: 604_800_000 };
 
-/** Milliseconds in `72 hours`, `3 days` or `1 week`. @throws Refused for anything else. */
+/** Days: an environment that may live longer is none that anybody sweeps, and far beyond that no date is left. */
+const longest = 3650;
+
+/** Milliseconds in `72 hours`, `3 days` or `1 week`. @throws Refused for anything else, and for more than {@link longest}. */
 export function duration(text: string): number {
-  const [, number, unit = ""] = /^([1-9]\d{0,4}) (hour|day|week)s?$/.exec(text) ?? [];
-  const milliseconds = units[unit];
-  if (number !== undefined && milliseconds !== undefined) return Number(number) * milliseconds;
+  const [, number, unit = ""] = /^([1-9][0-9]*) (hour|day|week)s?$/.exec(text) ?? [];
+  const milliseconds = Number(number) * (units[unit] ?? NaN);
+  if (milliseconds <= longest * 86_400_000) return milliseconds;
   throw new Refused(
-    `REVIEW_MAX_AGE is ${show(text)}. It must be a number of hours, days or weeks, such as 72 hours, 3 days or 1 week: ` +
-      "set the input review-max-age of the pipeline.",
+    `REVIEW_MAX_AGE is ${show(text)}. It must be a whole number of hours, days or weeks without a zero in front, ${longest} days ` +
+      "at most, such as 72 hours, 3 days or 1 week: set the input review-max-age of the pipeline.",
   );
 }
 

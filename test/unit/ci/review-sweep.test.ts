@@ -37,6 +37,8 @@ describe("The sweeper", () => {
     { text: "1 hour", hours: 1 },
     { text: "3 days", hours: 72 },
     { text: "1 week", hours: 168 },
+    { text: "87600 hours", hours: 87_600 },
+    { text: "3650 days", hours: 87_600 },
   ])
     it(`takes ${text} for ${hours} hours`, () => {
       assert.equal(duration(text), hours * hour);
@@ -51,10 +53,13 @@ describe("The sweeper", () => {
     "1.5 days",
     "3 months",
     "3 days ago",
+    "03 days",
+    "3651 days",
+    "99999 weeks",
     "9".repeat(30) + " weeks",
   ])
     it(`refuses the age ${JSON.stringify(text)}`, () => {
-      assert.throws(() => duration(text), /^(Refused|Error): REVIEW_MAX_AGE is /);
+      assert.throws(() => duration(text), /^(Refused|Error): REVIEW_MAX_AGE is .*3650 days at most/);
     });
 
   it("looks at the stacks of review environments alone", () => {

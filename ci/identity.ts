@@ -93,7 +93,8 @@ const groups: readonly Group[] = [
 
 /**
  * The environment that lets a command act as the cloud identity which the variables of a job name. With none named it is empty,
- * as for a cluster that is nobody's cloud. Civo takes no tokens of others: its key is passed on.
+ * as for a cluster that is nobody's cloud. Civo takes no tokens of others: its key is a variable
+ * of the job, which commands have anyway.
  * @param folder a folder outside the working tree that the caller removes: it gets GitLab's token and what names it, readable
  * for nobody else.
  * @throws Refused that names every variable that is missing, or not what it should be.
@@ -117,8 +118,7 @@ export async function identity(variables: Variables, folder: string): Promise<Re
     await chmod(file, 0o600);
     return file;
   };
-  const civo = value("CIVO_TOKEN");
-  const environment: Record<string, string> = civo === "" ? {} : { CIVO_TOKEN: civo };
+  const environment: Record<string, string> = {};
   if (used.length === 0) return environment;
   const file = await write("gitlab-token", token);
   for (const group of used) Object.assign(environment, await group.environment(value, file, write, variables));

@@ -285,7 +285,9 @@ function pending(text: string, stack: string): string | undefined {
   return number === undefined
     ? undefined
     : [
-        `${number} operations were cut off before their end was written down. To find out how they ended:`,
+        number === "1"
+          ? "1 operation was cut off before its end was written down. To find out how it ended:"
+          : `${number} operations were cut off before their end was written down. To find out how they ended:`,
         `  npx pulumi refresh --clear-pending-creates --stack ${stack}`,
         "What was being made, and is not known then, may be in the way of the next one: docs/recovery/engine-killed.md",
       ].join("\n");

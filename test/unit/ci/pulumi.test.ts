@@ -247,6 +247,11 @@ describe("The CLI in a job", () => {
       says: /^2 operations were cut off[^]*npx pulumi refresh --clear-pending-creates --stack dev/,
     },
     {
+      of: "one pending operation",
+      text: "warning: Attempting to deploy or update resources with 1 pending operations from previous deployment.",
+      says: /^1 operation was cut off before its end/,
+    },
+    {
       of: "a missing passphrase",
       text: "error: getting stack configuration: get stack secrets manager: passphrase must be set with PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE environment variables",
       says: /no passphrase for the stack dev[^]*masked CI\/CD variable/,

@@ -124,7 +124,7 @@ describe("What a review environment is to be", () => {
   });
 
   for (const instance of [7, 7n, true, null, { secure: "v1:x" }])
-    it(`is refused for an instance that is no text but a ${typeof instance}: ${String(instance)}`, () => {
+    it(`is refused for an instance that is ${instance === null ? "nothing" : `a ${typeof instance}`} and no text`, () => {
       assert.match(refusal({}, file({ instance })), /^instance in stacks\/Pulumi\.review\.yaml is .*It must be text/);
     });
 

@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
 import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { hostname, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
@@ -9,6 +7,7 @@ import { parse, stringify } from "yaml";
 import { environment } from "../../local/engine";
 import { project } from "../../local/stack";
 import { startEngine, type TestEngine } from "../support/engine";
+import { type GitLabApi, startGitLabApi } from "../support/gitlab-api";
 import { settled } from "../support/processes";
 import { type Snapshot, snapshotOf, touched, without } from "../support/snapshot";
 import { workspace } from "../support/workspace";
@@ -41,21 +40,12 @@ describe("Review environments of merge requests", () => {
   /** Where two jobs at once have the project, each in a folder of its own, as runners do. */
   let first: string;
   let second: string;
-  let gitlab: Server;
-  /** What GitLab answers when it is asked for open merge requests. */
-  let open: readonly number[] | "refused";
+  let gitlab: GitLabApi;
   const logs: string[] = [];
 
   before(async function () {
     this.timeout(3_600_000);
-    gitlab = createServer(({ method, url = "", headers }, response) => {
-      const asked = `${method ?? ""} ${new URL(url, "http://gitlab").pathname}`;
-      const known = asked === "GET /api/v4/projects/41/merge_requests" && url.includes("state=opened");
-      const iids = open === "refused" || headers["private-token"] !== token ? undefined : open;
-      response.writeHead(known ? (iids === undefined ? 401 : 200) : 404, { "content-type": "application/json" });
-      response.end(JSON.stringify(iids?.map((iid) => ({ iid })) ?? { message: "401 Unauthorized" }));
-    });
-    await new Promise<void>((resolve) => gitlab.listen(0, "127.0.0.1", resolve));
+    gitlab = await startGitLabApi({ value: token, user: 1, scopes: ["api"], role: "reporter" });
     engine = await startEngine();
     await engine.up();
     await engine.beside("review", {
@@ -68,7 +58,7 @@ describe("Review environments of merge requests", () => {
   });
 
   after(async () => {
-    gitlab.close();
+    await gitlab.stop();
     await engine.stop();
     await Promise.all([first, second].map((folder) => rm(dirname(folder), { recursive: true })));
   });
@@ -82,9 +72,13 @@ describe("Review environments of merge requests", () => {
       await cp(join(project, file), join(folder, file));
     }
     await symlink(join(project, "node_modules"), join(folder, "node_modules"));
+    await mkdir(temporary(folder));
     await copyFile(join(engine.engine.root, "Pulumi.review.yaml"), template(folder));
     return folder;
   }
+
+  /** Where the jobs of a checkout have their temporary files. */
+  const temporary = (folder: string): string => join(dirname(folder), "tmp");
 
   const template = (folder: string): string => join(folder, "stacks", "Pulumi.review.yaml");
 
@@ -100,8 +94,8 @@ describe("Review environments of merge requests", () => {
     );
     const ofMergeRequest = {
       CI_MERGE_REQUEST_IID: String(iid),
-      CI_MERGE_REQUEST_PROJECT_ID: "41",
-      CI_MERGE_REQUEST_SOURCE_PROJECT_ID: "41",
+      CI_MERGE_REQUEST_PROJECT_ID: String(gitlab.project),
+      CI_MERGE_REQUEST_SOURCE_PROJECT_ID: String(gitlab.project),
       CI_MERGE_REQUEST_PROJECT_URL: "https://gitlab.example.test/group/project",
     };
     const child = execa(process.execPath, ["--import", "tsx", "ci/cli.ts", "review", command], {
@@ -109,8 +103,9 @@ describe("Review environments of merge requests", () => {
       env: {
         ...variables,
         CI: "true",
-        CI_PROJECT_ID: "41",
-        CI_API_V4_URL: `http://127.0.0.1:${(gitlab.address() as AddressInfo).port}/api/v4`,
+        TMPDIR: temporary(folder),
+        CI_PROJECT_ID: String(gitlab.project),
+        CI_API_V4_URL: gitlab.url,
         ...(iid === undefined ? { MERGE_REQUEST_TOKEN: token } : ofMergeRequest),
         REVIEW_STACK: "review",
         REVIEW_DOMAIN: "review.example.test",
@@ -206,10 +201,11 @@ describe("Review environments of merge requests", () => {
   it("leave the working tree as it was, but for what GitLab is told", async () => {
     const left = (await readdir(join(first, "stacks"))).filter((file) => file.includes("mr-7"));
     assert.deepEqual(left, []);
-    const folders = (await readdir(tmpdir())).filter((name) =>
-      /^gitlab-workspaces-(review|events)-(?!test)/.test(name),
-    );
-    assert.deepEqual(folders, []);
+    for (const folder of [first, second])
+      assert.deepEqual(
+        (await readdir(temporary(folder))).filter((name) => name.startsWith("gitlab-workspaces-")),
+        [],
+      );
   });
 
   it("are tagged in the backend with whose they are", async () => {
@@ -263,7 +259,7 @@ describe("Review environments of merge requests", () => {
     await writeFile(file, JSON.stringify(state));
     const before = await snapshot();
     const log = await succeeds(second, "deploy", 8);
-    assert.match(log, /cut off in the middle of 1 operations:\n {2}creating \S+gitlab-agent-local/);
+    assert.match(log, /cut off in the middle of 1 operation:\n {2}creating \S+gitlab-agent-local/);
     assert.match(log, /takes over what stands under the environment's own names/);
     const after = await snapshot();
     assert.deepEqual(
@@ -322,13 +318,13 @@ describe("Review environments of merge requests", () => {
     for (const command of ["deploy", "stop"]) {
       const { exitCode, log } = await run(second, command, 9);
       assert.equal(exitCode, 2, log);
-      assert.match(log, /belongs to the GitLab project "42", and this is project "41"/);
+      assert.match(log, /belongs to the GitLab project "42", and this is project "4711"/);
     }
-    await tag("review-mr-9", "set", "gitlab-project-id", "41");
+    await tag("review-mr-9", "set", "gitlab-project-id", String(gitlab.project));
   });
 
   it("are not taken for orphans when GitLab does not answer", async () => {
-    open = "refused";
+    gitlab.trouble({ times: 1, status: 401, body: JSON.stringify({ message: "401 Unauthorized" }) });
     const before = await snapshot();
     const { exitCode, log } = await run(second, "sweep");
     assert.equal(exitCode, 1, log);
@@ -338,7 +334,7 @@ describe("Review environments of merge requests", () => {
   });
 
   it("are swept when their merge requests are not open, and nothing else is", async () => {
-    open = [8];
+    gitlab.open(8);
     const before = await snapshot();
     const log = await succeeds(second, "sweep");
     assert.match(log, /review-mr-8: stays, because merge request !8 is open/);

@@ -24,7 +24,7 @@ import { identity } from "./identity";
 import { isFork, required, type Variables } from "./job";
 import { violations, type Violation } from "./policy/violations";
 import { refuseProductionKeys } from "./production-keys";
-import { advice, Interrupted, pulumi } from "./pulumi";
+import { advice, Interrupted, listenForCancellation, pulumi } from "./pulumi";
 
 /** Exit code of a job whose preview is fine and whose comment could not be posted: the pipeline lets it pass, with a warning. */
 const commentMissing = 75;
@@ -214,6 +214,8 @@ async function byPreview(stack: string, { others }: StackFile, variables: Variab
   const withPassphrase =
     !others.includes("secretsprovider") && (variables["PULUMI_CONFIG_PASSPHRASE_FILE"] ?? "") === "";
   required(variables, "PULUMI_BACKEND_URL", ...(withPassphrase ? (["PULUMI_CONFIG_PASSPHRASE"] as const) : []));
+  // Before the token is written, which must be gone at whatever end.
+  listenForCancellation();
   const credentials = await mkdtemp(join(tmpdir(), "gitlab-workspaces-identity-"));
   try {
     const run = await pulumi(["preview", "--suppress-outputs"], {

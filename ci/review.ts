@@ -5,7 +5,9 @@ import { project } from "../local/stack";
 import { writeWhole } from "../local/whole-file";
 import { namespace, show, visible } from "../src/config/faults";
 import { proxyNamespaceOf } from "../src/config/schema";
+import { type Base, baseOf } from "./affected";
 import { required, type Variables } from "./job";
+import { refuseProductionKeys } from "./production-keys";
 import { Interrupted } from "./pulumi";
 import {
   aloud,
@@ -33,20 +35,33 @@ export function reviewCommands(cli: Command): void {
     .command("deploy")
     .description("makes the review environment of this job's merge request, or brings it up to date")
     .action(async () => {
+      await refuseProductionKeys(process.env, await targetOf(process.env));
       await deploy(process.env);
     });
   review
     .command("stop")
     .description("removes the review environment of this job's merge request, and all that it has")
     .action(async () => {
+      await refuseProductionKeys(process.env, undefined);
       await stop(process.env);
     });
   review
     .command("sweep")
     .description("removes review environments whose merge requests are not open, or that are too old")
     .action(async () => {
+      await refuseProductionKeys(process.env, undefined);
       await sweep(process.env);
     });
+}
+
+/** Where the merge request begins, as far as the clone reaches: a review job need not have the whole history. */
+async function targetOf(variables: Variables): Promise<Base | undefined> {
+  const sha = variables["CI_MERGE_REQUEST_DIFF_BASE_SHA"];
+  if (sha === undefined) return undefined;
+  return await baseOf(sha, project).catch((error: unknown) => {
+    if (error instanceof Refused) return undefined;
+    throw error;
+  });
 }
 
 /**

@@ -2,7 +2,7 @@ import { aws } from "../local/plugins/cloud/aws";
 import { azureNative } from "../local/plugins/cloud/azure-native";
 import { civo } from "../local/plugins/cloud/civo";
 import { gcp } from "../local/plugins/cloud/gcp";
-import type { EngineEvent, Step } from "../local/plan/events";
+import { type EngineEvent, isMap, nameOf, stackType, type Step, unknown } from "../local/plan/events";
 import { isBoxed, type PlannedInputs } from "./policy/resource-rules";
 
 export type Operation = "create" | "update" | "replace" | "delete" | "import";
@@ -35,10 +35,6 @@ export interface Outlook {
   readonly outputs: { readonly before: Inputs; readonly after: Inputs };
 }
 
-const stackType = "pulumi:pulumi:Stack";
-/** https://github.com/pulumi/pulumi/blob/v3.259.0/sdk/go/common/resource/plugin/rpc.go */
-const unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
-
 /** What people call the engine's steps. The parts of a replacement are left out: the step `replace` stands for them. */
 const operations: Readonly<Record<string, Operation>> = {
   create: "create",
@@ -53,8 +49,6 @@ function counts(type: string): boolean {
   if (type.startsWith("pulumi:providers:")) return type === "pulumi:providers:kubernetes";
   return type !== stackType && !type.startsWith("gitlab-workspaces:");
 }
-
-const nameOf = (urn: string): string => urn.split("::").slice(3).join("::");
 
 /** What the events of a preview say. */
 export function outlook(events: readonly EngineEvent[]): Outlook {
@@ -234,8 +228,4 @@ function costsReplacement(type: string, path: string, before: Inputs, after: Inp
 function isWithin(path: string, paths: readonly string[]): boolean {
   const anywhere = path.replaceAll(/\[\d+\]/g, "[*]");
   return paths.some((one) => anywhere === one || anywhere.startsWith(`${one}.`) || anywhere.startsWith(`${one}[`));
-}
-
-function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

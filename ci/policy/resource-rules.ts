@@ -1,3 +1,5 @@
+import { isMap, signature, unknown } from "../../local/plan/events";
+
 /** A resource as the engine is about to have it. */
 export interface PlannedInputs {
   /** Type token. */
@@ -24,11 +26,6 @@ export interface ResourceRule {
   /** What is wrong with a resource; nothing when nothing is. Never holds a value that may be secret. */
   readonly violations: (resource: PlannedInputs, context: Context) => string[];
 }
-
-/** https://github.com/pulumi/pulumi/blob/v3.259.0/sdk/go/common/resource/properties.go */
-const signature = "4dabf18193072939515e22adb298388d";
-/** https://github.com/pulumi/pulumi/blob/v3.259.0/sdk/go/common/resource/plugin/rpc.go */
-const unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 
 /** Whether a value is one that the engine keeps secret. */
 export function isBoxed(value: unknown): boolean {
@@ -283,8 +280,4 @@ function list(value: unknown): unknown[] {
 /** Ranges; undefined when there are none, which to Amazon and Azure means everybody. */
 function named(ranges: unknown): unknown[] | undefined {
   return list(ranges).length === 0 ? undefined : list(ranges);
-}
-
-function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -21,16 +21,12 @@ export interface Step {
   readonly diffs?: readonly string[] | null;
   /** Paths of properties, as in `spec.rules[0].host`, with how each changes: null when the provider did not say. */
   readonly detailedDiff?: Readonly<Record<string, PropertyDiff>> | null;
-  /** Whether the program asked for it: the two halves of a replacement are the engine's. */
-  readonly logical?: boolean;
 }
 
 /** A resource before or after a step. */
 export interface StepState {
   readonly parent?: string;
   readonly custom?: boolean;
-  readonly id?: string;
-  readonly protect?: boolean;
   readonly inputs?: Readonly<Record<string, unknown>> | null;
   readonly outputs?: Readonly<Record<string, unknown>> | null;
 }
@@ -39,8 +35,23 @@ export interface StepState {
 export interface PropertyDiff {
   /** `add`, `add-replace`, `delete`, `delete-replace`, `update` or `update-replace`. */
   readonly diffKind: string;
-  /** Whether old and new inputs were compared, and not old outputs with new inputs. */
-  readonly inputDiff: boolean;
+}
+
+/** What stands for a value that is not known yet: https://github.com/pulumi/pulumi/blob/v3.259.0/sdk/go/common/resource/plugin/rpc.go */
+export const unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
+
+/** Key of the box that a secret is in: https://github.com/pulumi/pulumi/blob/v3.259.0/sdk/go/common/resource/properties.go */
+export const signature = "4dabf18193072939515e22adb298388d";
+
+/** Type of the stack itself, whose outputs are the program's. */
+export const stackType = "pulumi:pulumi:Stack";
+
+/** A resource's name in the program. */
+export const nameOf = (urn: string): string => urn.split("::").slice(3).join("::");
+
+/** Whether a value of an event has members by name. */
+export function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** The events of a log. A last line that was cut off, as when the engine was killed, is left out. */

@@ -1,4 +1,4 @@
-import type { EngineEvent, Step } from "./events";
+import { type EngineEvent, isMap, nameOf, signature, stackType, type Step, unknown } from "./events";
 import type { LeftOut, MissingSecret, StackCopy } from "./stack-copy";
 
 /** One resource that would be made. */
@@ -48,13 +48,6 @@ export interface Summary {
   readonly unknownOutputs: readonly string[];
   readonly secretOutputs: readonly string[];
 }
-
-/** https://github.com/pulumi/pulumi/blob/v3.259.0/sdk/go/common/resource/plugin/rpc.go */
-const unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
-/** https://github.com/pulumi/pulumi/blob/v3.259.0/sdk/go/common/resource/properties.go */
-const signature = "4dabf18193072939515e22adb298388d";
-
-const stackType = "pulumi:pulumi:Stack";
 
 /** What the parts are to a reader, by the type of their component. Any other goes by its name in the program. */
 const partNames: Readonly<Record<string, string>> = {
@@ -175,8 +168,6 @@ function partName(type: string, name: string): string {
   return type.startsWith("gitlab-workspaces:clusters:") ? "cluster" : (partNames[type] ?? name);
 }
 
-const nameOf = (urn: string): string => urn.split("::").slice(3).join("::");
-
 /**
  * Where the engine makes up the end of a name, it is another one each time: it is left out wherever the whole name is told, and
  * of nothing else that only looks alike, as a version.
@@ -253,8 +244,4 @@ function stackOutputs(events: readonly EngineEvent[]): Readonly<Record<string, u
 function holds(value: unknown, ...marks: readonly string[]): boolean {
   const text = JSON.stringify(value) as string | undefined;
   return marks.some((mark) => text?.includes(mark) ?? false);
-}
-
-function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -55,8 +55,8 @@ describe("What changes for a stack", () => {
         step("replace", "gcp:container/cluster:Cluster", "workspaces", {
           keys: ["location"],
           detailedDiff: {
-            location: { diffKind: "update-replace", inputDiff: true },
-            "resourceLabels.team": { diffKind: "update", inputDiff: true },
+            location: { diffKind: "update-replace" },
+            "resourceLabels.team": { diffKind: "update" },
           },
         }),
         step("delete-replaced", "gcp:container/cluster:Cluster", "workspaces"),

@@ -74,7 +74,7 @@ describe("The CLI in a job", () => {
   it("keeps the engine's events, and nothing is left of their file", async () => {
     await cli(`
       const log = process.argv[process.argv.indexOf("--event-log") + 1];
-      const step = { op: "update", urn: "urn:x", type: "t", old: { id: "1" }, new: {}, diffs: ["a"], detailedDiff: { a: { diffKind: "update", inputDiff: true } } };
+      const step = { op: "update", urn: "urn:x", type: "t", old: { id: "1" }, new: {}, diffs: ["a"], detailedDiff: { a: { diffKind: "update" } } };
       require("node:fs").writeFileSync(log, JSON.stringify({ resourcePreEvent: { metadata: step } }) + "\\n{cut of");
       console.log(process.env.PULUMI_DEBUG_COMMANDS, log);
     `);
@@ -83,7 +83,7 @@ describe("The CLI in a job", () => {
     assert.equal(debug, "true");
     assert.deepEqual(
       events.map(({ resourcePreEvent }) => resourcePreEvent?.metadata.detailedDiff),
-      [{ a: { diffKind: "update", inputDiff: true } }],
+      [{ a: { diffKind: "update" } }],
     );
     await assert.rejects(rm(join(log, "..")), /ENOENT/);
   });

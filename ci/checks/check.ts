@@ -27,7 +27,7 @@ export async function check(folder: string, say: (text: string) => void): Promis
     const run = async (name: keyof typeof tools): Promise<{ failed: boolean; output: string }> => {
       const [program, ...arguments_] = tools[name];
       say(`== ${name}`);
-      const { exitCode, all } = await execa(program, arguments_, {
+      const { exitCode, stdout, stderr, all } = await execa(program, arguments_, {
         cwd: folder,
         // https://gitlab.com/remcohaszing/eslint-formatter-gitlab: the report's paths are relative to CI_PROJECT_DIR.
         env: { ESLINT_CODE_QUALITY_REPORT: lintReport, CI_PROJECT_DIR: folder },
@@ -38,7 +38,8 @@ export async function check(folder: string, say: (text: string) => void): Promis
         stdin: "ignore",
       });
       if (all) say(all);
-      return { failed: exitCode !== 0, output: all ?? "" };
+      // One after the other: together, a line of one may stand within a line of the other.
+      return { failed: exitCode !== 0, output: `${stdout}\n${stderr}` };
     };
     const types = await run("types");
     const lint = await run("lint");

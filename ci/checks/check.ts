@@ -30,7 +30,8 @@ export async function check(folder: string, say: (text: string) => void): Promis
       const { exitCode, stdout, stderr, all } = await execa(program, arguments_, {
         cwd: folder,
         // https://gitlab.com/remcohaszing/eslint-formatter-gitlab: the report's paths are relative to CI_PROJECT_DIR.
-        env: { ESLINT_CODE_QUALITY_REPORT: lintReport, CI_PROJECT_DIR: folder },
+        // Some print in colour wherever CI is set, and what is in colour is not found below.
+        env: { ESLINT_CODE_QUALITY_REPORT: lintReport, CI_PROJECT_DIR: folder, NO_COLOR: "1", FORCE_COLOR: undefined },
         preferLocal: true,
         localDir: folder,
         all: true,

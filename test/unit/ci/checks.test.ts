@@ -56,6 +56,18 @@ describe("The check of types, lint and format", function () {
     ".prettierignore": "tsconfig.json\nreports/\n",
   };
 
+  const before_ = process.env["CI"];
+
+  // As in a job.
+  before(() => {
+    process.env["CI"] = "true";
+  });
+
+  after(() => {
+    if (before_ === undefined) delete process.env["CI"];
+    else process.env["CI"] = before_;
+  });
+
   afterEach(() => rm(folder, { recursive: true }));
 
   it("passes a folder in which nothing is wrong", async () => {

@@ -5,7 +5,7 @@ import type { Command } from "commander";
 import { execa } from "execa";
 import { Failure, Refused } from "../local/failure";
 import type { EngineEvent } from "../local/plan/events";
-import { preview as planPreview } from "../local/plan/preview";
+import { preview as planPreview, type Preview } from "../local/plan/preview";
 import { stackCopy } from "../local/plan/stack-copy";
 import { readStackFile, type StackFile } from "../local/plan/stack-file";
 import { said } from "../local/plan/summary";
@@ -48,7 +48,7 @@ export function previewCommands(cli: Command): void {
     .command("plan-events", { hidden: true })
     .argument("<stack>")
     .action(async (stack: string) => {
-      const { succeeded, events } = await planned(await readStackFile(stack));
+      const { succeeded, events } = (await planned(await readStackFile(stack))).plan;
       process.stdout.write(JSON.stringify({ succeeded, events }));
     });
 }
@@ -123,7 +123,11 @@ async function previewFrom(base: Base, { origin, file, folder, variables }: Task
       [`The stack ${visible(stack)} cannot be previewed.`, ...advice(result.errors.join("\n"), stack)].join("\n\n"),
     );
   }
-  const found = violations(result.outlook, { stack, production }, allowances, new Date());
+  const { source } = result;
+  // A stack that is new has nothing to lose.
+  const uncompared = before !== undefined && source.kind === "plan" ? source.alone : undefined;
+  const context = { stack, production, ...(uncompared === undefined ? {} : { uncompared }) };
+  const found = violations(result.outlook, context, allowances, new Date());
   const config = configChanges(before, text);
   const body = comment(origin, { ...result, outlook: result.outlook, config, violations: found });
   await write(folder, counts(result.outlook.changes), body, codeQuality(stack, found));
@@ -153,8 +157,13 @@ async function fail(
   await post(origin, variables, body);
 }
 
-async function planned(file: StackFile): Promise<{ succeeded: boolean; events: readonly EngineEvent[]; text: string }> {
-  return await planPreview(await stackCopy(file, new Date()), progressTo());
+/** What the engine says of a stack on an empty account, and what would be in the way of the real one. */
+async function planned(file: StackFile): Promise<{ plan: Preview; warnings: readonly string[] }> {
+  const copy = await stackCopy(file, new Date());
+  const missing = copy.missing.map(
+    ({ key, command }) => `${key} is not set, and up refuses the stack until it is: ${command}`,
+  );
+  return { plan: await planPreview(copy, progressTo()), warnings: [...copy.warnings, ...missing] };
 }
 
 /** Plans of the stack before and after the merge request, on an empty account and with placeholders. */
@@ -168,14 +177,15 @@ async function byPlans(stack: string, file: StackFile, base: Base, why: "product
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.off(signal, cancel);
   if (interruption.signal.aborted) throw new Interrupted("preview", stack);
   const source: Source = { kind: "plan", why, ...(typeof old === "string" ? { alone: old } : {}) };
-  const errors = said(head.events, "error");
-  if (!head.succeeded) return { source, errors: errors.length > 0 ? errors : [head.text], warnings: [] };
-  const after = outlook(head.events);
+  const { succeeded, events, text } = head.plan;
+  const errors = said(events, "error");
+  if (!succeeded) return { source, errors: errors.length > 0 ? errors : [text], warnings: [] };
+  const after = outlook(events);
   return {
     source,
     outlook: typeof old === "string" ? after : compared(outlook(old), after),
     errors: [],
-    warnings: said(head.events, "warning"),
+    warnings: [...said(events, "warning"), ...head.warnings],
   };
 }
 

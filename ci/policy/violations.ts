@@ -18,14 +18,17 @@ export const clusterReplacement = {
   description: "No cluster of a production stack is replaced or deleted.",
 };
 
-/** Everything that the policies say of a stack as it would be and of what leads there. */
+/**
+ * Everything that the policies say of a stack as it would be and of what leads there.
+ * @param context `uncompared` is why nobody knows what leads there, if nobody does.
+ */
 export function violations(
   { changes, resources }: Outlook,
-  context: Context,
+  context: Context & { readonly uncompared?: string },
   allowances: readonly Allowance[],
   now: Date,
 ): Violation[] {
-  const { stack, production } = context;
+  const { stack, production, uncompared } = context;
   const taken = changes.filter(
     // A provider that is replaced stands for another cluster.
     ({ op, type }) =>
@@ -41,6 +44,15 @@ export function violations(
         `The cluster of a production stack would be ${op === "replace" ? "replaced" : "deleted"}` +
         `${causes.length === 0 ? "" : `, because of ${causes.join(", ")}`}: every workspace on it would be lost.`,
     })),
+    ...(production && uncompared !== undefined
+      ? [
+          {
+            policy: clusterReplacement.name,
+            name: "comparison",
+            message: `Nobody can tell whether the cluster would be replaced, because there is no plan to compare with: ${uncompared}.`,
+          },
+        ]
+      : []),
     ...resources.flatMap((resource) =>
       resourceRules.flatMap((rule) =>
         rule.violations(resource, context).map((message) => ({ policy: rule.name, name: resource.name, message })),

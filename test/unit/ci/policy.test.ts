@@ -222,6 +222,23 @@ describe("Policies of a merge request", () => {
       assert.deepEqual(found("aws:eks/cluster:Cluster", inputs, { production: true, changes }), []);
     });
 
+    it("refuses what nobody can compare, in production alone", () => {
+      const uncompared = "the target branch itself gives no plan for it";
+      const of = (production: boolean): Violation[] =>
+        violations(
+          { changes: [], resources: [], outputs: { before: {}, after: {} } },
+          { stack: "live", production, uncompared },
+          [],
+          today,
+        );
+      assert.deepEqual(
+        of(true).map(({ policy, name }) => `${policy} ${name}`),
+        ["no-cluster-replacement comparison"],
+      );
+      assert.match(of(true)[0]?.message ?? "", /target branch itself gives no plan/);
+      assert.deepEqual(of(false), []);
+    });
+
     it("is allowed by name until a day, and by nothing else", () => {
       const allowance = { policy: "no-cluster-replacement", name: "workspaces", until: "2026-11-21" };
       const is = (change: Partial<typeof allowance>): boolean =>

@@ -20,10 +20,6 @@ export interface Change {
   readonly paths: readonly string[];
   /** Those that ask for the replacement. */
   readonly causes: readonly string[];
-  /** What it is before; undefined for what is new. */
-  readonly before?: Inputs;
-  /** What it is afterwards; undefined for what is deleted. */
-  readonly after?: Inputs;
 }
 
 /** What the engine has said of a stack. */
@@ -72,8 +68,6 @@ export function outlook(events: readonly EngineEvent[]): Outlook {
           name: nameOf(step.urn),
           paths: op === "update" || op === "replace" ? (keys.length > 0 ? keys : [...(step.diffs ?? [])]).sort() : [],
           causes: op === "replace" ? causesOf(step) : [],
-          ...(step.old?.inputs && op !== "create" ? { before: step.old.inputs } : {}),
-          ...(step.new?.inputs && op !== "delete" ? { after: step.new.inputs } : {}),
         },
       ];
     }),
@@ -126,17 +120,17 @@ export function compared(base: Outlook, head: Outlook): Outlook {
   const changes = [
     ...[...before.values()]
       .filter((resource) => !after.has(key(resource)))
-      .map(({ type, name, inputs }): Change => ({ op: "delete", type, name, paths: [], causes: [], before: inputs })),
+      .map(({ type, name }): Change => ({ op: "delete", type, name, paths: [], causes: [] })),
     ...[...after.values()].flatMap(({ type, name, inputs }): Change[] => {
       const old = before.get(key({ type, name, inputs }));
-      if (old === undefined) return [{ op: "create", type, name, paths: [], causes: [], after: inputs }];
+      if (old === undefined) return [{ op: "create", type, name, paths: [], causes: [] }];
       const paths = differences(settledBefore(old), settledAfter({ type, name, inputs }), "")
         .filter((path) => !digest.test(path) && !isWithin(path, programIgnores[type] ?? []))
         .sort();
       if (paths.length === 0) return [];
       const causes = paths.filter((path) => costsReplacement(type, path, old.inputs, inputs));
       const op = causes.length > 0 ? "replace" : "update";
-      return [{ op, type, name, paths, causes, before: old.inputs, after: inputs }];
+      return [{ op, type, name, paths, causes }];
     }),
   ];
   return { changes, resources: head.resources, outputs: { before: base.outputs.after, after: head.outputs.after } };

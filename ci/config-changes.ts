@@ -1,5 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { parseDocument } from "yaml";
+import { member } from "../src/config/faults";
 
 /** What a merge request changes in a stack's config. */
 export interface ConfigChanges {
@@ -46,10 +47,14 @@ export function readConfig(text: string): Config {
   }
 }
 
-/** Whether a stack config says that the stack is in production. What can be read as nothing else counts as that, too. */
+/** Whether a setting that is on or off is on. What can be read as nothing else counts as that, too. */
+export function isOn(value: unknown): boolean {
+  return ![undefined, null, false, "", "false"].some((off) => off === value);
+}
+
+/** Whether a stack config says that the stack is in production. */
 export function isProduction(config: Config): boolean {
-  const value = config["gitlab-workspaces:production"];
-  return ![undefined, null, false, "", "false"].some((harmless) => harmless === value);
+  return isOn(config["gitlab-workspaces:production"]);
 }
 
 /** What a certificate says of itself. */
@@ -61,8 +66,4 @@ function told(pem: unknown): string {
   } catch {
     return "no certificate";
   }
-}
-
-function member(value: unknown, key: string): unknown {
-  return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined;
 }

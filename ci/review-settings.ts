@@ -7,7 +7,7 @@ import { readStackFile } from "../local/plan/stack-file";
 import { project } from "../local/stack";
 import { member, namespace, show, visible } from "../src/config/faults";
 import { settings } from "../src/config/schema";
-import { isProduction } from "./config-changes";
+import { isOn, isProduction } from "./config-changes";
 import { isFork, required, type Variables } from "./job";
 
 /** One merge request's review environment: what it is called and what it is made of. */
@@ -195,7 +195,7 @@ function templateFaults(template: StackConfig, file: string, others: readonly St
       `${shown} is marked production. Review environments run the code of merge requests with the credentials of their ` +
         "template: give them one with a key, credentials and a cluster of its own: docs/pipeline.md",
     );
-  if (![undefined, null, false, "", "false"].some((off) => off === setting(template, "adopt")))
+  if (isOn(setting(template, "adopt")))
     faults.push(
       `adopt is on in ${shown}. A review environment takes nothing over that is not its own: ${remove(file, "adopt")}`,
     );
